@@ -1,0 +1,57 @@
+import type { Digest, GlobalState, LinkPlan, ModuleShape } from '../wasm/plan.ts';
+
+/** Bytes in a page of linear memory as WebAssembly counts it. */
+export const WASM_PAGE_BYTES = 65_536;
+
+/**
+ * Bytes in a page of an image: the unit of layers. 4 KiB everywhere, whatever the kernel's page size, so that a snapshot
+ * built on one machine serves on another.
+ */
+export const IMAGE_PAGE_BYTES = 4096;
+
+/**
+ * The format of manifests and layers. A snapshot of another format is refused with the command that makes it anew.
+ */
+export const SNAPSHOT_FORMAT = 1;
+
+export type ObjectRef = { readonly digest: Digest; readonly bytes: number };
+
+/**
+ * The content of one linear memory at the snapshot. `base` is a raw image (offset = address), mapped by the runtime.
+ * `delta` is a packed list of pages laid over it (see layer.ts), or null when the base is the whole image. Bytes beyond
+ * both are zero.
+ */
+export type MemoryState = {
+  /** Indexes `plan.instances`, and within that the memory index. */
+  readonly instance: number;
+  readonly index: number;
+  /** Logical size at the snapshot, in 64 KiB pages: what `memory.size` says. */
+  readonly pages: number;
+  /** Declared maximum in 64 KiB pages, or null. */
+  readonly max: number | null;
+  readonly base: ObjectRef | null;
+  readonly delta: ObjectRef | null;
+  /** For inspect: image pages (4 KiB) that are not all zero, and those that `delta` holds. */
+  readonly nonZeroPages: number;
+  readonly deltaPages: number;
+};
+
+/**
+ * `restorable`: the code objects have neither data nor start, an instance is brought to `memories` and `globals`.
+ * `fresh`: the code objects are whole; every request gets a new instance. `reasons` says why, for people.
+ */
+export type SnapshotState =
+  | { readonly kind: 'restorable'; readonly memories: readonly MemoryState[]; readonly globals: readonly GlobalState[] }
+  | { readonly kind: 'fresh'; readonly reasons: readonly string[] };
+
+/** Stored as canonical JSON (keys sorted, no white space): equal snapshots have equal digests. Has no time and no path. */
+export type Manifest = {
+  readonly format: typeof SNAPSHOT_FORMAT;
+  readonly plan: LinkPlan;
+  /** One entry per `plan.modules`. */
+  readonly code: readonly (ObjectRef & { readonly shape: ModuleShape })[];
+  /** Over the plan and the code digests: snapshots with the same code digest can share slots. */
+  readonly codeDigest: Digest;
+  readonly state: SnapshotState;
+  readonly component: ObjectRef & { readonly producers: readonly string[] };
+};
