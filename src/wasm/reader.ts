@@ -3,7 +3,8 @@ import { ThawError } from '../errors.ts';
 /** Fatal, and a byte order mark is content like any other: names are compared byte by byte. */
 const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 
-const hex = (value: number): string => `0x${value.toString(16)}`;
+/** As offsets and opcodes are written in messages. */
+export const hex = (value: number): string => `0x${value.toString(16)}`;
 
 /** A WASM_MALFORMED error. `what` says what was found wrong, `offset` where in the file. */
 export const malformed = (what: string, offset: number): ThawError =>
@@ -140,14 +141,11 @@ export class Reader {
     if (last !== 0x00 && last !== 0x7f) throw malformed('s64 too long or too large', start);
   }
 
-  /** The 4 raw bytes of an f32. */
-  f32bytes(): Uint8Array {
-    return this.bytes(4);
-  }
-
-  /** The 8 raw bytes of an f64. */
-  f64bytes(): Uint8Array {
-    return this.bytes(8);
+  /** Checks and passes a `u64`. */
+  skipU64(): void {
+    const start = this.#pos;
+    for (let i = 0; i < 9; i++) if (this.byte() < 0x80) return;
+    if (this.byte() > 0x01) throw malformed('u64 too long or too large', start);
   }
 
   /** A length-prefixed string, which must be well-formed UTF-8. */

@@ -1,0 +1,77 @@
+import { walkBody } from './code.ts';
+import { type CoreModule, readerOf } from './module.ts';
+import { OP } from './opcodes.ts';
+
+/** One `memory.size` or `memory.grow` with the range of its bytes. `body` indexes `CoreModule.bodies`. */
+export type MemorySite = {
+  readonly op: 'size' | 'grow';
+  readonly memory: number;
+  readonly body: number;
+  readonly start: number;
+  readonly end: number;
+};
+
+/** How often the code has an instruction, and the index of the first function that has it. */
+export type InstructionUse = { readonly count: number; readonly firstFunction: number };
+
+const WATCHED = [
+  [OP.tableSet, 'table.set'],
+  [OP.tableGrow, 'table.grow'],
+  [OP.tableFill, 'table.fill'],
+  [OP.tableCopy, 'table.copy'],
+  [OP.tableInit, 'table.init'],
+  [OP.elemDrop, 'elem.drop'],
+  [OP.dataDrop, 'data.drop'],
+  [OP.memoryInit, 'memory.init'],
+  [OP.arrayNewData, 'array.new_data'],
+  [OP.arrayInitData, 'array.init_data'],
+  [OP.structSet, 'struct.set'],
+  [OP.arraySet, 'array.set'],
+  [OP.arrayFill, 'array.fill'],
+  [OP.arrayCopy, 'array.copy'],
+  [OP.arrayInitElem, 'array.init_elem'],
+] as const;
+
+export type WatchedInstruction = (typeof WATCHED)[number][1];
+
+export type CodeFacts = {
+  /** In file order. */
+  readonly memorySites: readonly MemorySite[];
+  readonly uses: ReadonlyMap<WatchedInstruction, InstructionUse>;
+};
+
+const WATCHED_OPS: ReadonlyMap<number, WatchedInstruction> = new Map(WATCHED);
+const known = new WeakMap<CoreModule, CodeFacts>();
+
+/**
+ * What the rewriter and the check for restorability want to know of the code. All of it is walked once per module: an
+ * engine has 9 MB, and freezing asks three times.
+ *
+ * Throws WASM_MALFORMED or WASM_UNSUPPORTED as `walkBody` does.
+ */
+export function codeFacts(module: CoreModule): CodeFacts {
+  const facts = known.get(module) ?? analyze(module);
+  known.set(module, facts);
+  return facts;
+}
+
+function analyze(module: CoreModule): CodeFacts {
+  const memorySites: MemorySite[] = [];
+  const uses = new Map<WatchedInstruction, InstructionUse>();
+  module.bodies.forEach((range, body) => {
+    walkBody(readerOf(module, range), ({ op, at, end, index }) => {
+      if (op === OP.memorySize || op === OP.memoryGrow) {
+        const site = { memory: index, body, start: at, end };
+        memorySites.push({ op: op === OP.memorySize ? 'size' : 'grow', ...site });
+        return;
+      }
+      // All others that are watched have a prefix: most instructions are done with here.
+      if (op < 0x100 && op !== OP.tableSet) return;
+      const name = WATCHED_OPS.get(op);
+      if (name === undefined) return;
+      const { count, firstFunction } = uses.get(name) ?? { count: 0, firstFunction: module.imported.func + body };
+      uses.set(name, { count: count + 1, firstFunction });
+    });
+  });
+  return { memorySites, uses };
+}
