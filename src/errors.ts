@@ -11,30 +11,50 @@ export const ERRORS = {
   // wasm: reading core modules and components
   WASM_MALFORMED: row('The file is cut short or damaged: build or fetch it again.'),
   WASM_UNSUPPORTED: row('Build the guest without this WebAssembly feature; docs/guests.md lists what thaw runs.'),
-  NOT_A_COMPONENT: row('Give thaw a component, a JavaScript or TypeScript file, or a core module with --wit and --world.'),
-  COMPONENT_UNSUPPORTED: row('Build the guest as one component for the wasi:http/proxy world; docs/guests.md says how.'),
+  NOT_A_COMPONENT: row(
+    'Give thaw a component, a JavaScript or TypeScript file, or a core module with --wit and --world.',
+  ),
+  COMPONENT_UNSUPPORTED: row(
+    'Build the guest as one component for the wasi:http/proxy world; docs/guests.md says how.',
+  ),
   WRONG_WORLD: row('Target the world wasi:http/proxy@0.2.x, which exports wasi:http/incoming-handler.'),
   UNKNOWN_IMPORT: row('Build the guest for wasi:http/proxy@0.2.x, or remove what uses this import.'),
-  IMPORT_TYPE_MISMATCH: row("Rebuild the guest with the official WASI 0.2 WIT: its declaration of this import is not WASI's."),
+  IMPORT_TYPE_MISMATCH: row(
+    "Rebuild the guest with the official WASI 0.2 WIT: its declaration of this import is not WASI's.",
+  ),
 
   // build
   BUILD_TOOLS_MISSING: row('Install the build tools beside thaw: npm install --include=optional'),
   BUILD_INPUT_MISSING: row('Check the path.'),
   BUILD_SOURCE_ERROR: row('Mend the source at the place named above.'),
-  BUILD_INIT_FAILED: row('The top level of the app runs at build time and must end without an error; move what fails into the handler.'),
-  BUILD_INIT_RANDOM: row('Random numbers cannot be frozen: every request would see the same ones. Call Math.random and crypto inside the handler.'),
-  BUILD_INIT_CALLS_IMPORT: row('Initialisation runs at build time, without a host: move this call into the handler, or into code that runs on first use.'),
+  BUILD_NO_HANDLER: row("Write export default { fetch(request) { … } }, or addEventListener('fetch', …) at the top level."),
+  BUILD_INIT_FAILED: row(
+    'The top level of the app runs at build time and must end without an error; move what fails into the handler.',
+  ),
+  BUILD_INIT_RANDOM: row(
+    'Random numbers cannot be frozen: every request would see the same ones. Call Math.random and crypto inside the handler.',
+  ),
+  BUILD_INIT_CALLS_IMPORT: row(
+    'Initialisation runs at build time, without a host: move this call into the handler, or into code that runs on first use.',
+  ),
   BUILD_TOOL_FAILED: row('The tool named above refused the input; its own message is shown.'),
   BUILD_OPTION_INVALID: row('See thaw build --help.'),
 
   // snapshot store
   STORE_NOT_FOUND: row('thaw ls shows what the store has; thaw build makes a snapshot.'),
   STORE_OBJECT_MISSING: row('Build the snapshot again: thaw build.'),
-  STORE_OBJECT_CORRUPT: row('The file on disk differs from what was written: remove it with thaw gc --verify and build the snapshot again.'),
+  STORE_OBJECT_CORRUPT: row(
+    'The file on disk differs from what was written: remove it with thaw gc --verify and build the snapshot again.',
+  ),
   STORE_MANIFEST_INVALID: row('Build the snapshot again with this version of thaw: thaw build.'),
+  STORE_LAYER_INVALID: row('Build the snapshot again with this version of thaw: thaw build.'),
+  STORE_REF_INVALID: row('Remove the name with thaw rm and build the snapshot again.'),
   STORE_FULL: row('Free space on the disk of the store, or name another with --store.'),
   STORE_UNWRITABLE: row('Check the owner and the mode of the store directory, or name another with --store.'),
-  STORE_NAME_INVALID: row('A name is 1 to 64 characters of a-z, 0-9, dot, underscore and hyphen, and starts with a letter or a digit.'),
+  STORE_IO_FAILED: row('The operating system could not read or write the file; its own message is shown.'),
+  STORE_NAME_INVALID: row(
+    'A name is 1 to 64 characters of a-z, 0-9, dot, underscore and hyphen, and starts with a letter or a digit.',
+  ),
 
   // config
   CONFIG_NOT_FOUND: row('Name the config with --config, or create edge-config/edge.yaml.'),
@@ -58,12 +78,20 @@ export const ERRORS = {
   GUEST_EXITED: row('The guest called exit before it answered.', 500),
   GUEST_NO_RESPONSE: row('The guest returned without setting a response.', 500),
   GUEST_RESPONSE_INVALID: row('The guest set a response that HTTP does not allow.', 500),
+  GUEST_LIMIT: row('The guest asked its host for more than one request may have.', 500),
   ABI_VIOLATION: row('The guest broke the canonical ABI; rebuild it with a current toolchain.', 500),
   HANDLE_INVALID: row('The guest used a handle that it does not own; rebuild it with a current toolchain.', 500),
   CLIENT_GONE: row('The client closed the connection before the response ended.', 499),
 
   // node
   LISTEN_FAILED: row('Free the address, or name another with --listen or --admin.'),
+  ADMIN_NOT_FOUND: row('GET / on the admin listener lists its endpoints, GET /routes the routes.', 404),
+  ADMIN_HOST_REFUSED: row(
+    'Ask the admin listener by its IP address, as localhost, or by the name that --admin was given.',
+    403,
+  ),
+  ADMIN_BODY_REFUSED: row('The endpoints of the admin listener take no request body: send none.', 413),
+  HLOG_UNWRITABLE: row('Check the owner and the mode of the directory, or name another with --hlog.'),
   OUT_OF_ADDRESS_SPACE: row('Lower pool.slots: each memory reserves 8 to 10 GB of address space.', 503),
   USAGE: row('See thaw --help.'),
   INTERNAL: row('This is a bug in thaw: please report it with the message above.', 500),

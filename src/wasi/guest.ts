@@ -1,0 +1,87 @@
+import { ThawError, invariant } from '../errors.ts';
+import type { FutureIncomingResponse, OutgoingExchange } from './http-outgoing.ts';
+import type { ErrorCode } from './http-error.ts';
+import type { ResponseOutcome } from './http-types.ts';
+import type { Result } from './values.ts';
+import { HandleTable } from './handles.ts';
+
+/**
+ * Handles that one request may hold at a time. Every handle is a host object of some 100 bytes, so a guest that leaks
+ * them all costs the node some 10 MiB until its request ends.
+ */
+const MAX_HANDLES = 100_000;
+
+/** What host functions need of the request that the guest is serving. */
+export interface Call {
+  readonly requestId: string;
+  /** Environment variables that the route grants. */
+  readonly env: readonly (readonly [string, string])[];
+  /** `response-outparam.set`. */
+  respond(outcome: ResponseOutcome): void;
+  /** `outgoing-handler.handle`: refusals are immediate, failures are in the future. */
+  fetch(exchange: OutgoingExchange): Result<FutureIncomingResponse, ErrorCode>;
+  /** Bytes that the guest wrote to stdout or stderr. Copied before return. */
+  stdio(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
+}
+
+/**
+ * The host's side of one component instance: its handles and the request that it is serving.
+ *
+ * Invariant: between `end` and the next `begin` the handle table is empty and no call is set.
+ */
+export class Guest {
+  readonly handles = new HandleTable(MAX_HANDLES);
+  #call: Call | null = null;
+  #aborted: ThawError | null = null;
+  #rejectSuspended: ((reason: ThawError) => void) | null = null;
+
+  /** The request being served. Host functions run only while there is one. */
+  get call(): Call {
+    if (this.#call === null) throw new ThawError('GUEST_TRAP', 'the guest called its host after its request had ended');
+    return this.#call;
+  }
+
+  begin(call: Call): void {
+    invariant(this.#call === null && this.handles.size === 0, 'a guest begins a request with nothing left of another');
+    this.#call = call;
+    this.#aborted = null;
+  }
+
+  /** Forgets the request and everything that the guest held. */
+  end(): void {
+    this.#call = null;
+    this.#rejectSuspended = null;
+    this.handles.reset();
+  }
+
+  /**
+   * Stops the guest at its next host call, or now when it is suspended in one. A guest that catches the error meets it
+   * again at the call after.
+   */
+  abort(reason: ThawError): void {
+    if (this.#call === null || this.#aborted !== null) return;
+    this.#aborted = reason;
+    this.#rejectSuspended?.(reason);
+  }
+
+  /** Throws the reason when the request was aborted. Every host call begins with this. */
+  checkAborted(): void {
+    if (this.#aborted !== null) throw this.#aborted;
+  }
+
+  /** Waits for `work` on behalf of the suspended guest; rejects at once when the request is aborted meanwhile. */
+  suspend(work: Promise<unknown>): Promise<void> {
+    this.checkAborted();
+    return new Promise((resolve, reject) => {
+      const settle = (then: () => void) => () => {
+        this.#rejectSuspended = null;
+        then();
+      };
+      this.#rejectSuspended = reject;
+      work.then(
+        settle(() => resolve()),
+        (error: unknown) => settle(() => reject(error))(),
+      );
+    });
+  }
+}

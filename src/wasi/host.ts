@@ -1,0 +1,176 @@
+import { distance } from 'fastest-levenshtein';
+import { ThawError, invariant } from '../errors.ts';
+import type { CoreFuncType, InterfaceName } from '../wasm/plan.ts';
+import type { Abi, CoreValue } from './abi.ts';
+import type { Guest } from './guest.ts';
+import { alignTo, flatten, layoutOf, loweredShape, type LoweredShape } from './layout.ts';
+import { flatLifter, flatLowerer, loader, storer, type LiftFlat, type Load } from './values.ts';
+import { parseInterface, type WitFunc, type WitInterface, type WitType } from './wit.ts';
+
+/** The implementation of one WIT function: the guest first, then the lifted parameters. */
+// oxlint-disable-next-line typescript/no-explicit-any -- the WIT text, not TypeScript, types the parameters
+export type HostFunction = (guest: Guest, ...args: any[]) => unknown;
+
+/** One WASI interface: its WIT text and a function for every function in it. */
+export type HostInterface = {
+  /** Without version: `wasi:http/types`. */
+  readonly name: string;
+  /** What stands between the braces of `interface … { }`. */
+  readonly wit: string;
+  readonly funcs: Readonly<Record<string, HostFunction>>;
+  /**
+   * Functions that may return a promise, and so suspend the guest. They are wrapped in `WebAssembly.Suspending`; one that
+   * returns a plain value does not suspend.
+   */
+  readonly suspends?: readonly string[];
+};
+
+export type CoreFunction = (...flat: CoreValue[]) => CoreValue | undefined | Promise<CoreValue | undefined>;
+
+/** A host function, compiled: bind it once per instance and canon options. */
+export type CompiledFunction = {
+  readonly core: CoreFuncType;
+  readonly suspends: boolean;
+  readonly bind: (guest: Guest, abi: Abi) => CoreFunction;
+};
+
+/** WASI versions that this host serves: every 0.2 release. Functions added in a later one are simply not found. */
+const SERVED_VERSION = /^0\.2\.\d+$/;
+
+/** All interfaces of a host, parsed and compiled ahead of time. */
+export class Host {
+  readonly #interfaces = new Map<string, WitInterface>();
+  readonly #funcs = new Map<string, CompiledFunction>();
+
+  /** @param interfaces in an order in which each `use` names one that came before */
+  constructor(interfaces: readonly HostInterface[]) {
+    for (const declared of interfaces) this.#add(declared);
+  }
+
+  #add(declared: HostInterface): void {
+    const parsed = parseInterface(declared.name, declared.wit, this.#interfaces);
+    this.#interfaces.set(declared.name, parsed);
+    for (const name of Object.keys(declared.funcs)) {
+      invariant(parsed.funcs.has(name), `${declared.name} implements ${name}, which its WIT does not declare`);
+    }
+    for (const func of parsed.funcs.values()) {
+      const implementation = declared.funcs[func.name];
+      invariant(implementation !== undefined, `${declared.name} declares ${func.name} without implementing it`);
+      const suspends = declared.suspends?.includes(func.name) ?? false;
+      this.#funcs.set(`${declared.name}#${func.name}`, compile(func, implementation, suspends));
+    }
+  }
+
+  /**
+   * The function behind an import.
+   * @throws ThawError UNKNOWN_IMPORT, with the nearest name that there is
+   */
+  func(from: InterfaceName, name: string): CompiledFunction {
+    this.#checkInterface(from, name);
+    const found = this.#funcs.get(`${from.interface}#${name}`);
+    if (found !== undefined) return found;
+    const names = [...(this.#interfaces.get(from.interface) as WitInterface).funcs.keys()];
+    throw new ThawError('UNKNOWN_IMPORT', `the guest imports ${display(from)} ${name}, which thaw does not have${nearest(name, names)}`);
+  }
+
+  /**
+   * The qualified name of an imported resource type, for `resource.drop`.
+   * @throws ThawError UNKNOWN_IMPORT
+   */
+  resource(from: InterfaceName, name: string): string {
+    this.#checkInterface(from, name);
+    const { resources } = this.#interfaces.get(from.interface) as WitInterface;
+    if (resources.includes(name)) return `${from.interface}#${name}`;
+    throw new ThawError('UNKNOWN_IMPORT', `the guest imports resource ${name} of ${display(from)}, which thaw does not have${nearest(name, resources)}`);
+  }
+
+  #checkInterface(from: InterfaceName, name: string): void {
+    if (!this.#interfaces.has(from.interface)) {
+      const hint = nearest(from.interface, [...this.#interfaces.keys()]);
+      throw new ThawError('UNKNOWN_IMPORT', `the guest imports ${name} of ${display(from)}, an interface that thaw does not have${hint}`);
+    }
+    if (!SERVED_VERSION.test(from.version)) {
+      throw new ThawError('UNKNOWN_IMPORT', `the guest imports ${name} of ${display(from)}; thaw has ${from.interface} at 0.2`);
+    }
+  }
+}
+
+const display = ({ interface: name, version }: InterfaceName): string => (version === '' ? name : `${name}@${version}`);
+
+/** `; did you mean X?` when a known name is within a third of the word's length, the usual bound for a typo. */
+function nearest(word: string, names: readonly string[]): string {
+  let best = '';
+  let least = Math.ceil(word.length / 3) + 1;
+  for (const name of names) {
+    const steps = distance(word, name);
+    if (steps < least) {
+      least = steps;
+      best = name;
+    }
+  }
+  return best === '' ? '' : `; did you mean ${best}?`;
+}
+
+/** Derives the core function of `canon lower` from a WIT signature. Source: CanonicalABI.md, `canon_lower`. */
+function compile(func: WitFunc, implementation: HostFunction, suspends: boolean): CompiledFunction {
+  const shape = loweredShape(func);
+  const lift = paramLifter(func, shape);
+  const lower = resultLowerer(func.result, shape);
+  const bind = (guest: Guest, abi: Abi): CoreFunction => {
+    return (...flat) => {
+      guest.checkAborted();
+      const value = implementation(guest, ...lift(abi, flat));
+      if (!(value instanceof Promise)) return lower(abi, flat, value);
+      invariant(suspends, `${func.name} returned a promise but is not declared to suspend`);
+      return value.then((settled) => lower(abi, flat, settled));
+    };
+  };
+  return { core: shape.core, suspends, bind };
+}
+
+function paramLifter(func: WitFunc, { paramsInMemory }: LoweredShape): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {
+  const types = func.params.map(([, type]) => type);
+  return paramsInMemory ? memoryParams(types) : flatParams(types);
+}
+
+function flatParams(types: readonly WitType[]): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {
+  const lifts: LiftFlat[] = types.map(flatLifter);
+  let next = 0;
+  const positions = types.map((type) => {
+    const at = next;
+    next += flatten(type).length;
+    return at;
+  });
+  const count = lifts.length;
+  return (abi, flat) => {
+    const args: unknown[] = [];
+    for (let index = 0; index < count; index++) {
+      args.push((lifts[index] as LiftFlat)(abi, flat, positions[index] as number));
+    }
+    return args;
+  };
+}
+
+function memoryParams(types: readonly WitType[]): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {
+  const { size, align } = layoutOf({ kind: 'tuple', items: types });
+  const load: Load = loader({ kind: 'tuple', items: types });
+  return (abi, flat) => load(abi, abi.check(flat[0] as number, alignTo(size, align), align)) as unknown[];
+}
+
+type LowerResult = (abi: Abi, flat: readonly CoreValue[], value: unknown) => CoreValue | undefined;
+
+function resultLowerer(result: WitType | null, { core, retptr }: LoweredShape): LowerResult {
+  if (result === null) return () => undefined;
+  if (!retptr) {
+    const lower = flatLowerer(result);
+    return (abi, _, value) => lower(abi, value);
+  }
+  const { size, align } = layoutOf(result);
+  const store = storer(result);
+  const last = core.params.length - 1;
+  return (abi, flat, value) => {
+    const at = abi.check(flat[last] as number, size, align);
+    store(abi, at, value);
+    return undefined;
+  };
+}

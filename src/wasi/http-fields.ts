@@ -1,0 +1,165 @@
+import { ThawError } from '../errors.ts';
+import { HostResource } from './handles.ts';
+import { OK, err, ok, type Result } from './values.ts';
+
+/** wasi:http/types `fields`. Source: WASI proposals, wasi-http; RFC 9110, section 5. */
+
+export type HeaderError = { readonly tag: 'invalid-syntax' | 'forbidden' | 'immutable' };
+
+const INVALID_SYNTAX: HeaderError = { tag: 'invalid-syntax' };
+const FORBIDDEN: HeaderError = { tag: 'forbidden' };
+const IMMUTABLE: HeaderError = { tag: 'immutable' };
+
+/** Fields that belong to the connection and so to the node: a guest may not set them and does not see them. */
+const FORBIDDEN_NAMES = new Set([
+  'connection',
+  'keep-alive',
+  'proxy-authenticate',
+  'proxy-authorization',
+  'proxy-connection',
+  'transfer-encoding',
+  'upgrade',
+  'host',
+  'http2-settings',
+]);
+
+/** RFC 9110 `token`. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+/** RFC 9110 `field-value` forbids CR, LF and NUL, and HTTP/1 parsers refuse the other controls but tab. */
+// oxlint-disable-next-line no-control-regex -- control characters are what it looks for
+const BAD_VALUE = /[\0-\x08\x0a-\x1f\x7f]/;
+
+/** What peers allow for a header section: 128 KiB, and a line for each of some hundred bytes. */
+export const MAX_FIELDS_BYTES = 131_072;
+const MAX_FIELDS_COUNT = 1024;
+/** RFC 9112 separators, ": " and CRLF, count too. */
+const LINE_OVERHEAD = 4;
+
+export const isForbiddenName = (name: string): boolean => FORBIDDEN_NAMES.has(name.toLowerCase());
+
+/** Values are Latin-1 strings, one character a byte, as Node has them on the wire. */
+export class Fields extends HostResource {
+  override readonly resource = 'wasi:http/types#fields';
+  /** Name, value, name, value, in order. */
+  #entries: string[] = [];
+  /** Fields obtained from a request or a response cannot be changed. */
+  readonly #immutable: boolean;
+  #bytes = 0;
+
+  private constructor(immutable: boolean) {
+    super();
+    this.#immutable = immutable;
+  }
+
+  static empty(): Fields {
+    return new Fields(false);
+  }
+
+  /** What a peer sent, without the fields that are the connection's. @param raw name, value, name, value */
+  static received(raw: readonly string[]): Fields {
+    const fields = new Fields(true);
+    for (let index = 0; index < raw.length; index += 2) {
+      const name = raw[index] as string;
+      if (!isForbiddenName(name)) fields.#entries.push(name, raw[index + 1] as string);
+    }
+    return fields;
+  }
+
+  static fromList(list: readonly (readonly [string, Uint8Array])[]): Result<Fields, HeaderError> {
+    const fields = new Fields(false);
+    for (const [name, value] of list) {
+      const added = fields.append(name, value);
+      if (added.tag === 'err') return added;
+    }
+    return ok(fields);
+  }
+
+  /** The fields themselves as immutable: what `headers()` of a message hands out. Shares the entries. */
+  frozen(): Fields {
+    const fields = new Fields(true);
+    fields.#entries = this.#entries;
+    return fields;
+  }
+
+  clone(): Fields {
+    const fields = new Fields(false);
+    fields.#entries = [...this.#entries];
+    fields.#bytes = fields.#entries.reduce((sum, text) => sum + text.length, 0);
+    return fields;
+  }
+
+  /** Name, value, name, value: the form that Node's `writeHead` takes. */
+  get raw(): readonly string[] {
+    return this.#entries;
+  }
+
+  entries(): [string, string][] {
+    const list: [string, string][] = [];
+    for (let index = 0; index < this.#entries.length; index += 2) {
+      list.push([this.#entries[index] as string, this.#entries[index + 1] as string]);
+    }
+    return list;
+  }
+
+  get(name: string): string[] {
+    const key = name.toLowerCase();
+    return this.entries().flatMap(([other, value]) => (other.toLowerCase() === key ? [value] : []));
+  }
+
+  has(name: string): boolean {
+    const key = name.toLowerCase();
+    return this.#entries.some((text, index) => index % 2 === 0 && text.toLowerCase() === key);
+  }
+
+  set(name: string, values: readonly Uint8Array[]): Result<undefined, HeaderError> {
+    const texts = values.map(latin1);
+    const refused = this.#refusal(name) ?? texts.map(valueRefusal).find((refusal) => refusal !== null);
+    if (refused) return err(refused);
+    this.#remove(name);
+    for (const text of texts) this.#push(name, text);
+    return OK;
+  }
+
+  append(name: string, value: Uint8Array): Result<undefined, HeaderError> {
+    const text = latin1(value);
+    const refused = this.#refusal(name) ?? valueRefusal(text);
+    if (refused !== null) return err(refused);
+    this.#push(name, text);
+    return OK;
+  }
+
+  delete(name: string): Result<undefined, HeaderError> {
+    const refused = this.#refusal(name);
+    if (refused !== null) return err(refused);
+    this.#remove(name);
+    return OK;
+  }
+
+  #refusal(name: string): HeaderError | null {
+    if (this.#immutable) return IMMUTABLE;
+    if (!TOKEN.test(name)) return INVALID_SYNTAX;
+    return isForbiddenName(name) ? FORBIDDEN : null;
+  }
+
+  #push(name: string, value: string): void {
+    this.#entries.push(name, value);
+    this.#bytes += name.length + value.length;
+    const count = this.#entries.length / 2;
+    if (count > MAX_FIELDS_COUNT || this.#bytes + count * LINE_OVERHEAD > MAX_FIELDS_BYTES) {
+      throw new ThawError(
+        'GUEST_LIMIT',
+        `fields of ${count} lines and ${this.#bytes} bytes, where ${MAX_FIELDS_COUNT} lines and ${MAX_FIELDS_BYTES} bytes are the limit`,
+      );
+    }
+  }
+
+  #remove(name: string): void {
+    const key = name.toLowerCase();
+    const kept = this.entries().filter(([other]) => other.toLowerCase() !== key);
+    this.#entries = kept.flat();
+    this.#bytes = this.#entries.reduce((sum, text) => sum + text.length, 0);
+  }
+}
+
+const latin1 = (value: Uint8Array): string => Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1');
+const valueRefusal = (text: string): HeaderError | null => (BAD_VALUE.test(text) ? INVALID_SYNTAX : null);

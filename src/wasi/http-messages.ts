@@ -1,0 +1,174 @@
+import { HostResource } from './handles.ts';
+import { IncomingBody, OutgoingBody, OutgoingBodyPipe, type BodySource } from './http-body.ts';
+import type { ErrorCode } from './http-error.ts';
+import { Fields } from './http-fields.ts';
+import { ERR, OK, ok, type Result, type Tagged } from './values.ts';
+
+/** The messages of wasi:http/types as resources. Source: WASI proposals, wasi-http. */
+
+export type Method = Tagged;
+export type Scheme = Tagged;
+
+const METHODS = new Set(['get', 'head', 'post', 'put', 'delete', 'connect', 'options', 'trace', 'patch']);
+const METHOD_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
+
+/** `GET` → `{tag: 'get'}`; a method that WIT has no case for → `{tag: 'other', val}`. Methods are case-sensitive. */
+export function methodOf(text: string): Method {
+  const tag = text.toLowerCase();
+  return METHODS.has(tag) && text === text.toUpperCase() ? { tag } : { tag: 'other', val: text };
+}
+
+export const methodText = (method: Method): string => (method.tag === 'other' ? String(method.val) : method.tag.toUpperCase());
+
+/** The Content-Length that fields promise, or null when they have none or not one number. */
+function promisedLength(fields: Fields): number | null {
+  const values = fields.get('content-length');
+  const [value] = values;
+  return values.length === 1 && value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : null;
+}
+
+export class IncomingRequest extends HostResource {
+  override readonly resource = 'wasi:http/types#incoming-request';
+  readonly method: Method;
+  readonly pathWithQuery: string;
+  readonly scheme: Scheme;
+  readonly authority: string;
+  readonly headers: Fields;
+  readonly #source: BodySource;
+  #consumed = false;
+
+  constructor(head: { method: string; pathWithQuery: string; scheme: 'HTTP' | 'HTTPS'; authority: string; headers: Fields }, source: BodySource) {
+    super();
+    this.method = methodOf(head.method);
+    this.pathWithQuery = head.pathWithQuery;
+    this.scheme = { tag: head.scheme };
+    this.authority = head.authority;
+    this.headers = head.headers;
+    this.#source = source;
+  }
+
+  consume(): Result<IncomingBody, undefined> {
+    if (this.#consumed) return ERR;
+    this.#consumed = true;
+    return ok(new IncomingBody(this.#source));
+  }
+}
+
+export class IncomingResponse extends HostResource {
+  override readonly resource = 'wasi:http/types#incoming-response';
+  readonly status: number;
+  readonly headers: Fields;
+  readonly #source: BodySource;
+  #consumed = false;
+
+  constructor(status: number, headers: Fields, source: BodySource) {
+    super();
+    this.status = status;
+    this.headers = headers;
+    this.#source = source;
+  }
+
+  consume(): Result<IncomingBody, undefined> {
+    if (this.#consumed) return ERR;
+    this.#consumed = true;
+    return ok(new IncomingBody(this.#source));
+  }
+
+  override dispose(): void {
+    if (!this.#consumed) this.#source.cancel();
+  }
+}
+
+/** What outgoing requests and responses have in common: fields and one body. */
+abstract class OutgoingMessage extends HostResource {
+  readonly fields: Fields;
+  readonly #sizeError: ErrorCode;
+  #body: OutgoingBodyPipe | null = null;
+
+  constructor(fields: Fields, sizeError: ErrorCode) {
+    super();
+    this.fields = fields.frozen();
+    this.#sizeError = sizeError;
+  }
+
+  /** The body can be had once. */
+  body(): Result<OutgoingBody, undefined> {
+    if (this.#body !== null) return ERR;
+    this.#body = new OutgoingBodyPipe(promisedLength(this.fields), this.#sizeError);
+    return ok(new OutgoingBody(this.#body));
+  }
+
+  /** The pipe of the body, or null when the guest never asked for one: the body is empty. */
+  get pipe(): OutgoingBodyPipe | null {
+    return this.#body;
+  }
+}
+
+export class OutgoingResponse extends OutgoingMessage {
+  override readonly resource = 'wasi:http/types#outgoing-response';
+  #status = 200;
+
+  constructor(fields: Fields) {
+    super(fields, { tag: 'HTTP-response-body-size' });
+  }
+
+  get status(): number {
+    return this.#status;
+  }
+
+  /** 1xx are not final responses, and HTTP has three-digit codes up to 599; others are refused. */
+  setStatus(status: number): Result<undefined, undefined> {
+    if (status < 200 || status > 599) return ERR;
+    this.#status = status;
+    return OK;
+  }
+}
+
+export class OutgoingRequest extends OutgoingMessage {
+  override readonly resource = 'wasi:http/types#outgoing-request';
+  method: Method = { tag: 'get' };
+  pathWithQuery: string | undefined;
+  scheme: Scheme | undefined;
+  authority: string | undefined;
+
+  constructor(fields: Fields) {
+    super(fields, { tag: 'HTTP-request-body-size' });
+  }
+
+  setMethod(method: Method): Result<undefined, undefined> {
+    if (!METHOD_TOKEN.test(methodText(method))) return ERR;
+    this.method = method;
+    return OK;
+  }
+
+  /** Refuses what could not stand in a request line. */
+  setPathWithQuery(path: string | undefined): Result<undefined, undefined> {
+    if (path !== undefined && !/^[\x21-\x7e]*$/.test(path)) return ERR;
+    this.pathWithQuery = path;
+    return OK;
+  }
+
+  setScheme(scheme: Scheme | undefined): Result<undefined, undefined> {
+    if (scheme?.tag === 'other' && !/^[a-z][a-z0-9+.-]*$/i.test(String(scheme.val))) return ERR;
+    this.scheme = scheme;
+    return OK;
+  }
+
+  setAuthority(authority: string | undefined): Result<undefined, undefined> {
+    if (authority !== undefined && !URL.canParse(`http://${authority}/`)) return ERR;
+    this.authority = authority;
+    return OK;
+  }
+}
+
+/** Durations in nanoseconds. */
+export class RequestOptions extends HostResource {
+  override readonly resource = 'wasi:http/types#request-options';
+  connectTimeout: bigint | undefined;
+  firstByteTimeout: bigint | undefined;
+  betweenBytesTimeout: bigint | undefined;
+}
+
+export class ResponseOutparam extends HostResource {
+  override readonly resource = 'wasi:http/types#response-outparam';
+}
