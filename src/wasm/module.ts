@@ -57,13 +57,13 @@ type Section = { readonly id: number; readonly whole: Range; readonly body: Rang
 /** `body` is what follows the name. */
 type CustomSection = { readonly name: string; readonly whole: Range; readonly body: Range };
 
-export type ExternType =
+type ExternType =
   | { readonly kind: 'func' | 'tag'; readonly type: number }
   | { readonly kind: 'table'; readonly table: TableType }
   | { readonly kind: 'memory'; readonly memory: MemoryType }
   | { readonly kind: 'global'; readonly global: GlobalType };
 
-export type ModuleImport = {
+type ModuleImport = {
   readonly module: string;
   readonly name: string;
   readonly type: ExternType;

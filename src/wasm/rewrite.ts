@@ -282,7 +282,8 @@ function writeData(out: Writer, plan: Plan): void {
   if (!keepsData(plan)) return;
   if (plan.options.state === 'keep' || !sectionOf(plan.module, SECTION.data))
     return copySection(out, plan, SECTION.data);
-  const body = new Writer().vec(plan.module.data, ({ mode, whole }) => {
+  const body = new Writer();
+  body.vec(plan.module.data, ({ mode, whole }) => {
     if (mode === 'passive') body.bytes(plan.module.bytes.subarray(whole.start, whole.end));
     else body.bytes([0x01, 0x00]);
   });
