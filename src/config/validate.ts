@@ -1,0 +1,239 @@
+import { Ajv } from 'ajv';
+import type { ErrorObject, ValidateFunction } from 'ajv';
+import { messageOf, ThawError } from '../errors.ts';
+import type { ErrorCode } from '../errors.ts';
+import { parseHostPattern, parseListen } from './host.ts';
+import { parseAllowedHost } from './outbound.ts';
+import { parseRoutePattern } from './route-pattern.ts';
+import { CONFIG_SCHEMA, NOT_ENFORCED, ROUTES_FILE_SCHEMA } from './schema.ts';
+import type { Parsed } from './schema.ts';
+import type { Path } from './source.ts';
+import { isRecord } from './source.ts';
+import { didYouMean } from './suggest.ts';
+import { parseDuration, parseSize } from './units.ts';
+
+/** Something wrong with the value, or the key, at a path. */
+export type Finding = {
+  readonly path: Path;
+  readonly part: 'key' | 'value';
+  readonly code: ErrorCode;
+  readonly message: string;
+};
+
+/** The parts of JSON Schema that the config's schema uses. */
+type Schema = {
+  readonly type?: string;
+  readonly title?: string;
+  readonly default?: unknown;
+  readonly examples?: readonly unknown[];
+  readonly enum?: readonly string[];
+  readonly properties?: Readonly<Record<string, Schema>>;
+  readonly items?: Schema;
+};
+
+/** Every mapping may be a schema: all keys of one are optional, and these come from our own. */
+const isSchema = (value: unknown): value is Schema => isRecord(value);
+
+const WASM_PAGE = '64KiB';
+
+const refuse = (message: string): never => {
+  throw new ThawError('CONFIG_INVALID', message);
+};
+
+const parseMemory = (text: string): number => {
+  const bytes = parseSize(text);
+  return bytes >= parseSize(WASM_PAGE)
+    ? bytes
+    : refuse(`"${text}" is less than ${WASM_PAGE}, one page of linear memory`);
+};
+
+const parseTimeLimit = (text: string): number => {
+  const ms = parseDuration(text);
+  return ms > 0 ? ms : refuse(`"${text}" leaves no time at all: the least is "1ms"`);
+};
+
+const PARSERS: { readonly [Title in keyof Parsed]: (text: string) => Parsed[Title] } = {
+  size: parseSize,
+  'memory size': parseMemory,
+  duration: parseDuration,
+  'time limit': parseTimeLimit,
+  address: parseListen,
+  host: parseHostPattern,
+  route: parseRoutePattern,
+  'outbound host': parseAllowedHost,
+};
+
+const hasParser = (title: string | undefined): title is keyof Parsed =>
+  title !== undefined && Object.hasOwn(PARSERS, title);
+
+const MAX_SHOWN_TEXT = 80;
+
+/** A value in a message: short, whatever it is. */
+const describe = (value: unknown): string => {
+  if (typeof value === 'string') {
+    return JSON.stringify(value.length > MAX_SHOWN_TEXT ? `${value.slice(0, MAX_SHOWN_TEXT)}…` : value);
+  }
+  if (typeof value === 'number') return `the number ${value}`;
+  if (value === null || value === undefined) return 'empty';
+  if (typeof value === 'object') return Array.isArray(value) ? 'a list' : 'a mapping';
+  return typeof value === 'boolean' ? String(value) : `a ${typeof value}`;
+};
+
+const TYPE_NAMES: Readonly<Record<string, string>> = {
+  string: 'text',
+  integer: 'a whole number',
+  object: 'a mapping of keys to values',
+  array: 'a list',
+};
+
+const named = (title = 'value'): string => `${/^[aeiou]/.test(title) ? 'an' : 'a'} ${title}`;
+
+/** `routes[0].limits.wall`. */
+const pathText = (path: Path): string =>
+  path
+    .map((name) => (typeof name === 'number' ? `[${name}]` : `.${name}`))
+    .join('')
+    .replace(/^\./, '');
+
+const exampleOf = ({ examples }: Schema): string =>
+  examples?.[0] === undefined ? '' : `, such as ${JSON.stringify(examples[0])}`;
+
+const pathOf = ({ instancePath }: ErrorObject): Path =>
+  instancePath
+    .split('/')
+    .slice(1)
+    .map((name) => name.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .map((name) => (/^(0|[1-9][0-9]*)$/.test(name) ? Number(name) : name));
+
+const typeMessage = (schema: Schema, value: unknown): string => {
+  const expected =
+    schema.type === 'string' && schema.title !== undefined ? named(schema.title) : TYPE_NAMES[schema.type ?? ''];
+  const quotable = schema.type === 'string' && !hasParser(schema.title);
+  const quote = quotable && (typeof value === 'number' || typeof value === 'boolean') ? '; put it in quotes' : '';
+  return `must be ${expected}${exampleOf(schema)}, and is ${describe(value)}${quote}`;
+};
+
+const unknownKey = (path: Path, key: string, schema: Schema): Finding => {
+  const known = Object.keys(schema.properties ?? {}).filter((name) => name !== '$schema');
+  const where = path.length === 0 ? 'at the top' : `in ${pathText(path)}`;
+  const hint = didYouMean(key, known) || `; the keys here are ${known.join(', ')}`;
+  return {
+    path: [...path, key],
+    part: 'key',
+    code: 'CONFIG_UNKNOWN_KEY',
+    message: `unknown key ${describe(key)} ${where}${hint}`,
+  };
+};
+
+/** What ajv found, for people. Null for what another finding says better. */
+const toFinding = (error: ErrorObject): Finding | null => {
+  const path = pathOf(error);
+  const schema = isSchema(error.parentSchema) ? error.parentSchema : {};
+  const params: Readonly<Record<string, unknown>> = error.params;
+  const finding = (message: string): Finding => ({
+    path,
+    part: 'value',
+    code: 'CONFIG_INVALID',
+    message: path.length === 0 ? message : `${pathText(path)} ${message}`,
+  });
+  // The error of the name itself: 'propertyNames' follows it, with the place.
+  if (error.propertyName !== undefined) return null;
+  switch (error.keyword) {
+    case 'additionalProperties':
+      return unknownKey(path, String(params['additionalProperty']), schema);
+    case 'propertyNames':
+      return {
+        ...finding(`has the key ${describe(params['propertyName'])}, which is no name of a variable`),
+        path: [...path, String(params['propertyName'])],
+        part: 'key',
+      };
+    case 'required': {
+      const key = String(params['missingProperty']);
+      const lacks = finding(`lacks the key "${key}"${exampleOf(schema.properties?.[key] ?? {})}`);
+      return { ...lacks, path: [...path, key] };
+    }
+    case 'type':
+      return finding(typeMessage(schema, error.data));
+    case 'enum':
+      return finding(
+        `is ${describe(error.data)}, which is not ${named(schema.title)}${didYouMean(String(error.data), schema.enum ?? [])}`,
+      );
+    case 'pattern':
+      return finding(`is ${describe(error.data)}, which is not ${named(schema.title)}${exampleOf(schema)}`);
+    case 'minItems':
+      return finding('is an empty list: name at least one, or leave the key out');
+    default:
+      return finding(`${error.message ?? error.keyword}, and is ${describe(error.data)}`);
+  }
+};
+
+/** Fills in defaults and parses texts along the schema, and keeps what is wrong. Values of a wrong type stay out. */
+const resolve = (schema: Schema, value: unknown, path: Path, findings: Finding[]): unknown => {
+  const given = value === undefined ? schema.default : value;
+  if (given === undefined) return undefined;
+  const name = path.filter((step) => typeof step === 'string').join('.');
+  if (NOT_ENFORCED.has(name)) {
+    const message = `${pathText(path)} is not enforced by this version of thaw`;
+    findings.push({ path, part: 'key', code: 'CONFIG_NOT_ENFORCED', message });
+    return undefined;
+  }
+  if (hasParser(schema.title))
+    return typeof given === 'string' ? parseText(schema.title, given, path, findings) : undefined;
+  const { properties, items } = schema;
+  if (properties !== undefined && isRecord(given)) {
+    return Object.fromEntries(
+      Object.entries(properties).map(([key, property]) => {
+        const own = Object.hasOwn(given, key) ? given[key] : undefined;
+        return [key, resolve(property, own, [...path, key], findings)];
+      }),
+    );
+  }
+  if (items !== undefined && Array.isArray(given)) {
+    return given.map((item: unknown, index) => resolve(items, item, [...path, index], findings));
+  }
+  return given;
+};
+
+const parseText = (title: keyof Parsed, text: string, path: Path, findings: Finding[]): unknown => {
+  try {
+    return PARSERS[title](text);
+  } catch (error) {
+    if (!(error instanceof ThawError)) throw error;
+    findings.push({ path, part: 'value', code: error.code, message: `${pathText(path)}: ${messageOf(error)}` });
+    return undefined;
+  }
+};
+
+const validators = new Map<object, ValidateFunction>();
+
+/** Compiled once, on first use: commands that read no config do not pay for it. */
+const validatorOf = (schema: object): ValidateFunction => {
+  const known = validators.get(schema);
+  if (known !== undefined) return known;
+  const compiled = new Ajv({ allErrors: true, verbose: true, strict: true, logger: false }).compile(schema);
+  validators.set(schema, compiled);
+  return compiled;
+};
+
+export type FileSchema = typeof CONFIG_SCHEMA | typeof ROUTES_FILE_SCHEMA;
+
+/**
+ * Checks `value` against a schema. The result's `value` has the shape `Resolved<Schema>` where no finding lies; at most
+ * one finding is kept for each path, the parser's before the schema's.
+ */
+export const check = (
+  schema: FileSchema,
+  value: unknown,
+): { readonly value: unknown; readonly findings: readonly Finding[] } => {
+  const findings: Finding[] = [];
+  const resolved = resolve(schema, value, [], findings);
+  const validate = validatorOf(schema);
+  validate(value);
+  findings.push(...(validate.errors ?? []).map(toFinding).filter((finding) => finding !== null));
+  const first = new Map<string, Finding>();
+  for (const finding of findings) {
+    const key = JSON.stringify(finding.path);
+    if (!first.has(key)) first.set(key, finding);
+  }
+  return { value: resolved, findings: [...first.values()] };
+};

@@ -1,0 +1,57 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ConfigError } from '../../src/config/problem.ts';
+import type { EdgeConfig, RouteConfig } from '../../src/config/schema.ts';
+import { checkSnapshots } from '../../src/config/snapshots.ts';
+
+const route = (snapshot: string, line: number): RouteConfig => ({
+  id: `/${line}`,
+  route: `/${line}`,
+  host: null,
+  methods: null,
+  snapshot,
+  env: {},
+  allowedOutboundHosts: [],
+  limits: { requestBodyBytes: 0, wallMs: 1, concurrency: 1 },
+  source: { file: 'edge.yaml', line },
+});
+
+const config = (...snapshots: readonly string[]): EdgeConfig => ({
+  listen: { host: '127.0.0.1', port: 0 },
+  admin: { host: '127.0.0.1', port: 0 },
+  store: 'snapshots',
+  pool: { memoryBytes: 65_536, slots: 1 },
+  drainMs: 0,
+  routes: snapshots.map((snapshot, index) => route(snapshot, index + 1)),
+});
+
+const NAMES = ['hello', 'proxy'];
+const store = { has: (name: string) => NAMES.includes(name), names: () => NAMES };
+
+test('checkSnapshots() is content when all are there', async () => {
+  await checkSnapshots(config('hello', 'proxy', 'hello'), store);
+});
+
+test('checkSnapshots() names every route whose snapshot is not, and the nearest name', async () => {
+  const asked: string[] = [];
+  const later = {
+    has: async (name: string) => {
+      asked.push(name);
+      return Promise.resolve(store.has(name));
+    },
+    names: async () => Promise.resolve(NAMES),
+  };
+  await assert.rejects(checkSnapshots(config('helo', 'hello', 'zzzzzz', 'helo'), later), (error) => {
+    assert.ok(error instanceof ConfigError);
+    assert.deepEqual(
+      error.problems.map(({ code, where, message }) => [code, where, message.replace(/^.*does not have/, '')]),
+      [
+        ['CONFIG_SNAPSHOT_MISSING', 'edge.yaml:1', '; did you mean "hello"?'],
+        ['CONFIG_SNAPSHOT_MISSING', 'edge.yaml:3', ''],
+        ['CONFIG_SNAPSHOT_MISSING', 'edge.yaml:4', '; did you mean "hello"?'],
+      ],
+    );
+    return true;
+  });
+  assert.deepEqual(asked, ['helo', 'hello', 'zzzzzz']);
+});
