@@ -10,7 +10,7 @@ export type Routable = {
   readonly methods: readonly string[] | null;
 };
 
-type Found<R> = {
+export type Found<R> = {
   readonly kind: 'found';
   readonly route: R;
   /** The route's path as the config writes it: `/users/:id/edit`. */

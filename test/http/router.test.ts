@@ -19,7 +19,20 @@ const matched = (routes: readonly Short[], path: string): string | null => {
   return match.kind === 'found' ? match.matchedRoute : null;
 };
 
-const ALL = ['/...', '/a', '/a/', '/a/...', '/a/b', '/a/b/...', '/a/:x', '/:y', '/:y/b/c', '/users/:id/edit'];
+const ALL = [
+  '/...',
+  '/a',
+  '/a/',
+  '/a/...',
+  '/a/b',
+  '/a/b/...',
+  '/a/:x',
+  '/:y',
+  '/:y/b/c',
+  '/users/:id/edit',
+  '/u/:id',
+  '/u/:id/...',
+];
 
 for (const [path, route] of [
   ['/a', '/a'],
@@ -36,6 +49,9 @@ for (const [path, route] of [
   ['/', '/...'],
   ['//', '/...'],
   ['/ab', '/:y'],
+  ['/u/7', '/u/:id'],
+  ['/u/7/', '/u/:id/...'],
+  ['/u/', '/...'],
   ['/users/7/edit', '/users/:id/edit'],
   ['/users//edit', '/...'],
   ['/users/7/edit/', '/...'],
@@ -211,13 +227,13 @@ const naive = (routes: readonly Routable[], host: string, method: string, path: 
 };
 
 test('match() equals a naive matcher', () => {
-  const segment = fc.constantFrom('a', 'b', 'c', ':p');
+  const segment = fc.constantFrom('a', 'b', ':p');
   const route = fc
-    .tuple(fc.array(segment, { maxLength: 4 }), fc.constantFrom('', '/', '/...'))
+    .tuple(fc.array(segment, { maxLength: 3 }), fc.constantFrom('', '/', '/...'))
     .map(([segments, end]) =>
       `/${segments.map((name, i) => (name === ':p' ? `:p${i}` : name)).join('/')}${end}`.replace('//', '/'),
     );
-  const host = fc.constantFrom(null, 'a.test', 'b.a.test', '*.test', '*.a.test');
+  const host = fc.constantFrom(null, null, 'a.test', '*.test', '*.a.test');
   const methods = fc.constantFrom(null, ['GET'], ['POST'], ['HEAD'], ['GET', 'POST']);
   const routes = fc.uniqueArray(fc.record({ route, host, methods }), {
     maxLength: 12,
@@ -235,9 +251,9 @@ test('match() equals a naive matcher', () => {
     ),
   );
   const path = fc
-    .array(fc.constantFrom('a', 'b', 'c', 'd', ''), { maxLength: 5 })
+    .array(fc.constantFrom('a', 'b', 'c', ''), { maxLength: 4 })
     .map((segments) => `/${segments.join('/')}`);
-  const requestHost = fc.constantFrom('a.test', 'b.a.test', 'c.b.a.test', 'test', 'x');
+  const requestHost = fc.constantFrom('a.test', 'b.a.test', 'x');
   const method = fc.constantFrom('GET', 'HEAD', 'POST', 'PUT');
   let found = 0;
   fc.assert(
