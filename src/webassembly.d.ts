@@ -5,6 +5,7 @@
 declare namespace WebAssembly {
   type ImportExportKind = 'function' | 'global' | 'memory' | 'table' | 'tag';
   type ExportValue = ((...args: never[]) => unknown) | Global | Memory | Table;
+  type Exports = Readonly<Record<string, ExportValue>>;
   type Imports = Record<string, Record<string, unknown>>;
 
   class Module {
@@ -14,7 +15,7 @@ declare namespace WebAssembly {
   }
   class Instance {
     constructor(module: Module, imports?: Imports);
-    readonly exports: Readonly<Record<string, ExportValue>>;
+    readonly exports: Exports;
   }
   class Memory {
     constructor(descriptor: { initial: number; maximum?: number; shared?: boolean });

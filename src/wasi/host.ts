@@ -29,6 +29,7 @@ export type CoreFunction = (...flat: CoreValue[]) => CoreValue | undefined | Pro
 
 /** A host function, compiled: bind it once per instance and canon options. */
 export type CompiledFunction = {
+  readonly declared: WitFunc;
   readonly core: CoreFuncType;
   readonly suspends: boolean;
   readonly bind: (guest: Guest, abi: Abi) => CoreFunction;
@@ -70,7 +71,10 @@ export class Host {
     const found = this.#funcs.get(`${from.interface}#${name}`);
     if (found !== undefined) return found;
     const names = [...(this.#interfaces.get(from.interface) as WitInterface).funcs.keys()];
-    throw new ThawError('UNKNOWN_IMPORT', `the guest imports ${display(from)} ${name}, which thaw does not have${nearest(name, names)}`);
+    throw new ThawError(
+      'UNKNOWN_IMPORT',
+      `the guest imports ${display(from)} ${name}, which thaw does not have${nearest(name, names)}`,
+    );
   }
 
   /**
@@ -81,16 +85,25 @@ export class Host {
     this.#checkInterface(from, name);
     const { resources } = this.#interfaces.get(from.interface) as WitInterface;
     if (resources.includes(name)) return `${from.interface}#${name}`;
-    throw new ThawError('UNKNOWN_IMPORT', `the guest imports resource ${name} of ${display(from)}, which thaw does not have${nearest(name, resources)}`);
+    throw new ThawError(
+      'UNKNOWN_IMPORT',
+      `the guest imports resource ${name} of ${display(from)}, which thaw does not have${nearest(name, resources)}`,
+    );
   }
 
   #checkInterface(from: InterfaceName, name: string): void {
     if (!this.#interfaces.has(from.interface)) {
       const hint = nearest(from.interface, [...this.#interfaces.keys()]);
-      throw new ThawError('UNKNOWN_IMPORT', `the guest imports ${name} of ${display(from)}, an interface that thaw does not have${hint}`);
+      throw new ThawError(
+        'UNKNOWN_IMPORT',
+        `the guest imports ${name} of ${display(from)}, an interface that thaw does not have${hint}`,
+      );
     }
     if (!SERVED_VERSION.test(from.version)) {
-      throw new ThawError('UNKNOWN_IMPORT', `the guest imports ${name} of ${display(from)}; thaw has ${from.interface} at 0.2`);
+      throw new ThawError(
+        'UNKNOWN_IMPORT',
+        `the guest imports ${name} of ${display(from)}; thaw has ${from.interface} at 0.2`,
+      );
     }
   }
 }
@@ -125,10 +138,13 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
       return value.then((settled) => lower(abi, flat, settled));
     };
   };
-  return { core: shape.core, suspends, bind };
+  return { declared: func, core: shape.core, suspends, bind };
 }
 
-function paramLifter(func: WitFunc, { paramsInMemory }: LoweredShape): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {
+function paramLifter(
+  func: WitFunc,
+  { paramsInMemory }: LoweredShape,
+): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {
   const types = func.params.map(([, type]) => type);
   return paramsInMemory ? memoryParams(types) : flatParams(types);
 }

@@ -19,7 +19,7 @@ export type Tagged<Tag extends string = string, Value = unknown> = { readonly ta
 export type Result<Ok, Err> = { readonly tag: 'ok'; readonly val: Ok } | { readonly tag: 'err'; readonly val: Err };
 
 export const ok = <Ok>(val: Ok): { tag: 'ok'; val: Ok } => ({ tag: 'ok', val });
-export const err = <Err>(val: Err): { tag: 'err'; val: Err } => ({ tag: 'err', val });
+export const err = <const Err>(val: Err): { tag: 'err'; val: Err } => ({ tag: 'err', val });
 /** `ok` of a result without a payload. */
 export const OK = { tag: 'ok', val: undefined } as const;
 /** `err` of a result without a payload. */
@@ -32,7 +32,8 @@ export type LiftFlat = (abi: Abi, flat: readonly CoreValue[], at: number) => unk
 /** Only for types that flatten to one core value: CanonicalABI.md's MAX_FLAT_RESULTS. */
 export type LowerFlat = (abi: Abi, value: unknown) => CoreValue;
 
-const camelCase = (name: string): string => name.toLowerCase().replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
+const camelCase = (name: string): string =>
+  name.toLowerCase().replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 
 /** Reads a value of this type at an address that is already checked. */
 export function loader(type: WitType): Load {
@@ -169,7 +170,8 @@ function caseCodec(type: VariantLike): CaseCodec {
       lower: (value) => ({ index: value === undefined ? 0 : 1, payload: value }),
     };
   }
-  const names = type.kind === 'result' ? ['ok', 'err'] : type.kind === 'enum' ? type.names : type.cases.map(([name]) => name);
+  const names =
+    type.kind === 'result' ? ['ok', 'err'] : type.kind === 'enum' ? type.names : type.cases.map(([name]) => name);
   const indexes = new Map(names.map((name, index) => [name, index]));
   const indexOf = (name: string): number => {
     const index = indexes.get(name);
@@ -177,7 +179,10 @@ function caseCodec(type: VariantLike): CaseCodec {
     return index;
   };
   if (type.kind === 'enum') {
-    return { lift: (index) => names[index], lower: (value) => ({ index: indexOf(value as string), payload: undefined }) };
+    return {
+      lift: (index) => names[index],
+      lower: (value) => ({ index: indexOf(value as string), payload: undefined }),
+    };
   }
   return {
     lift: (index, payload) => ({ tag: names[index], val: payload }),
@@ -189,7 +194,8 @@ function caseCodec(type: VariantLike): CaseCodec {
 }
 
 function checkDiscriminant(index: number, count: number): number {
-  if (index >>> 0 >= count) throw new ThawError('ABI_VIOLATION', `discriminant ${index >>> 0} of a variant with ${count} cases`);
+  if (index >>> 0 >= count)
+    throw new ThawError('ABI_VIOLATION', `discriminant ${index >>> 0} of a variant with ${count} cases`);
   return index;
 }
 
@@ -394,7 +400,9 @@ function casePayloadLifter(payload: WitType, joined: readonly FlatType[]): LiftF
   const wanted = flatten(payload);
   if (wanted.every((flat, index) => flat === joined[index])) return lift;
   return (abi, flat, at) => {
-    const narrowed = wanted.map((want, index) => reinterpret(flat[at + index] as CoreValue, joined[index] as FlatType, want));
+    const narrowed = wanted.map((want, index) =>
+      reinterpret(flat[at + index] as CoreValue, joined[index] as FlatType, want),
+    );
     return lift(abi, narrowed, 0);
   };
 }

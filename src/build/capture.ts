@@ -1,0 +1,76 @@
+import { ThawError, messageOf } from '../errors.ts';
+import { ControlMemory } from '../runtime/control-memory.ts';
+import { Instance, memoryNeeds, type MemoryNeed } from '../runtime/instance.ts';
+import type { HostImport } from '../runtime/instantiate.ts';
+import type { CompiledModule } from '../runtime/code.ts';
+import { WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
+import type { GlobalState, LinkPlan } from '../wasm/plan.ts';
+
+/** The state of a component instance after initialisation. */
+export type CapturedState = {
+  readonly memories: readonly (MemoryNeed & { readonly pages: number; readonly bytes: Uint8Array })[];
+  readonly globals: readonly GlobalState[];
+};
+
+/**
+ * Instantiates the linked modules with a host that refuses every call, and takes down memories and globals.
+ *
+ * @param modules rewritten with state kept
+ * @throws ThawError BUILD_INIT_CALLS_IMPORT, naming the import and the function that called it; BUILD_INIT_FAILED
+ */
+export function captureState(plan: LinkPlan, modules: readonly CompiledModule[]): CapturedState {
+  const control = new ControlMemory();
+  const needs = memoryNeeds(plan, modules);
+  const memories = needs.map(({ min, max }) => new WebAssembly.Memory({ initial: min, maximum: max ?? MAX_PAGES }));
+  const instance = initialise(
+    () => new Instance({ plan, modules, memories, control, record: control.allocate(), hostImport: refuse }),
+  );
+  return {
+    memories: needs.map((need, index) => {
+      const { pages } = instance.size(index);
+      const buffer = (memories[index] as WebAssembly.Memory).buffer;
+      return { ...need, pages, bytes: new Uint8Array(buffer, 0, pages * WASM_PAGE_BYTES) };
+    }),
+    globals: instance.globals(),
+  };
+}
+
+/** 2^16 pages of 64 KiB. */
+const MAX_PAGES = 65_536;
+
+function initialise(make: () => Instance): Instance {
+  try {
+    return make();
+  } catch (error) {
+    if (error instanceof ThawError) throw error;
+    throw new ThawError(
+      'BUILD_INIT_FAILED',
+      `instantiating the component failed: ${messageOf(error)}${wasmFrame(error)}`,
+      { cause: error },
+    );
+  }
+}
+
+/** Every host import is a function that refuses. */
+const refuse = (from: HostImport): unknown => {
+  const name = from.kind === 'host' ? from.func : `[resource-drop]${from.resource}`;
+  return () => {
+    const here = new Error('where');
+    throw new ThawError(
+      'BUILD_INIT_CALLS_IMPORT',
+      `the component's initialisation called ${from.interface}@${from.version} ${name}${wasmFrame(here)}`,
+    );
+  };
+};
+
+/**
+ * ` (from <function>)` for the innermost frame of WebAssembly in a stack, where V8 has one. Frames read
+ * `at name (wasm://wasm/1a2b3c:wasm-function[12]:0x34)`, without the name when the module has no name section.
+ */
+function wasmFrame(error: unknown): string {
+  const stack = error instanceof Error ? (error.stack ?? '') : '';
+  const frame = /at (?:([^\s(]+) \()?wasm:\/\/[^\s:]*:wasm-function\[(\d+)\]/.exec(stack);
+  if (frame === null) return '';
+  const [, name, index] = frame;
+  return name === undefined ? ` (from function ${index})` : ` (from function ${name})`;
+}

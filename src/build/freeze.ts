@@ -1,0 +1,104 @@
+import type { CompiledModule } from '../runtime/code.ts';
+import { handlerOf } from '../runtime/snapshot.ts';
+import { codeDigest } from '../snapshot/code-digest.ts';
+import { countNonZeroPages, trimImage } from '../snapshot/layer.ts';
+import {
+  SNAPSHOT_FORMAT,
+  type Manifest,
+  type MemoryState,
+  type ObjectRef,
+  type SnapshotState,
+} from '../snapshot/manifest.ts';
+import type { SnapshotStore } from '../snapshot/store.ts';
+import { decodeComponent, type LinkedComponent } from '../wasm/link.ts';
+import { parseModule, type CoreModule } from '../wasm/module.ts';
+import type { Digest } from '../wasm/plan.ts';
+import { reasonsNotRestorable } from '../wasm/restorable.ts';
+import { rewriteModule } from '../wasm/rewrite.ts';
+import { createHost } from '../wasi/index.ts';
+import { captureState, type CapturedState } from './capture.ts';
+import { checkImports } from './check-imports.ts';
+
+export type Frozen = { readonly digest: Digest; readonly manifest: Manifest };
+
+/** A component that was decoded and checked, with its state after initialisation: all that freezing needs to know. */
+export type Prepared = {
+  readonly component: LinkedComponent;
+  readonly modules: readonly CoreModule[];
+  readonly captured: CapturedState;
+  /** Why it cannot be restored in place; empty when it can. */
+  readonly reasons: readonly string[];
+};
+
+/**
+ * Decodes a component, holds it against the host and captures its initial state. Writes nothing.
+ *
+ * @throws ThawError NOT_A_COMPONENT, COMPONENT_UNSUPPORTED, WASM_*, WRONG_WORLD, UNKNOWN_IMPORT, IMPORT_TYPE_MISMATCH,
+ * BUILD_INIT_CALLS_IMPORT, BUILD_INIT_FAILED
+ */
+export async function prepare(bytes: Uint8Array): Promise<Prepared> {
+  const component = decodeComponent(bytes);
+  handlerOf(component.plan);
+  checkImports(component, createHost());
+  const modules = component.modules.map(parseModule);
+  const captured = captureState(component.plan, await compileKept(modules));
+  return {
+    component,
+    modules,
+    captured,
+    reasons: [...modules.flatMap(reasonsNotRestorable), ...unrestorableGlobals(captured)],
+  };
+}
+
+/** Names are kept so that a failing initialisation can be traced to a function. */
+async function compileKept(modules: readonly CoreModule[]): Promise<CompiledModule[]> {
+  return Promise.all(
+    modules.map(async (module) => {
+      const { code, shape } = rewriteModule(module, { state: 'keep', names: true });
+      return { module: await WebAssembly.compile(code), shape };
+    }),
+  );
+}
+
+/** JavaScript cannot tell one NaN from another, so their bits could not be set back. */
+function unrestorableGlobals({ globals }: CapturedState): string[] {
+  return globals
+    .filter(({ value }) => value === 'NaN')
+    .map(({ instance, name }) => `${name} of core instance ${instance} holds a NaN, whose bits cannot be set back`);
+}
+
+/** Freezes a component into the store. @throws as {@link prepare}, and ThawError STORE_* */
+export async function freeze(bytes: Uint8Array, store: SnapshotStore): Promise<Frozen> {
+  const prepared = await prepare(bytes);
+  const { component, modules, reasons, captured } = prepared;
+  const restorable = reasons.length === 0;
+  const code = [];
+  for (const module of modules) {
+    const rewritten = rewriteModule(module, { state: restorable ? 'strip' : 'keep', names: false });
+    code.push({ ...(await store.putObject(rewritten.code)), shape: rewritten.shape });
+  }
+  const state: SnapshotState = restorable ? await freezeState(captured, store) : { kind: 'fresh', reasons };
+  const manifest: Manifest = {
+    format: SNAPSHOT_FORMAT,
+    plan: component.plan,
+    code,
+    codeDigest: codeDigest(component.plan, code),
+    state,
+    component: {
+      ...(await store.putObject(bytes)),
+      producers: component.producers.map(({ field, name, version }) => `${field} ${name} ${version}`.trim()),
+    },
+  };
+  const { digest } = await store.putManifest(manifest);
+  return { digest, manifest };
+}
+
+async function freezeState(captured: CapturedState, store: SnapshotStore): Promise<SnapshotState> {
+  const memories: MemoryState[] = [];
+  for (const { key, pages, max, bytes } of captured.memories) {
+    const image = trimImage(bytes);
+    const base: ObjectRef | null = image.length === 0 ? null : await store.putObject(image);
+    memories.push({ ...key, pages, max, base, delta: null, nonZeroPages: countNonZeroPages(image), deltaPages: 0 });
+  }
+  return { kind: 'restorable', memories, globals: captured.globals };
+}

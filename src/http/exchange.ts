@@ -1,0 +1,136 @@
+import type { IncomingMessage } from 'node:http';
+import { ThawError } from '../errors.ts';
+import type { RouteConfig } from '../config/schema.ts';
+import type { StartTimer } from '../metrics/phases.ts';
+import type { GuestLineWriter } from '../log.ts';
+import type { Slot } from '../runtime/slot.ts';
+import type { Call } from '../wasi/guest.ts';
+import { Fields } from '../wasi/http-fields.ts';
+import type { BodySource } from '../wasi/http-body.ts';
+import type { ErrorCode } from '../wasi/http-error.ts';
+import { IncomingRequest } from '../wasi/http-messages.ts';
+import type { FutureIncomingResponse, OutgoingExchange } from '../wasi/http-outgoing.ts';
+import type { ResponseOutcome } from '../wasi/http-types.ts';
+import type { Result } from '../wasi/values.ts';
+import type { Outbound } from './outbound.ts';
+import { EmptySource, ReadableSource } from './readable-source.ts';
+import type { ResponseWriter } from './response-writer.ts';
+import type { Found } from './router.ts';
+
+export type ExchangeInput = {
+  readonly requestId: string;
+  readonly request: IncomingMessage;
+  readonly writer: ResponseWriter;
+  readonly match: Found<RouteConfig>;
+  readonly env: readonly (readonly [string, string])[];
+  readonly outbound: Outbound;
+  readonly output: GuestLineWriter;
+  readonly timer: StartTimer;
+  /** The response head is there, or its place was taken by an error: the start is over. */
+  readonly onAnswer: () => void;
+};
+
+/** One request while a guest serves it: what host functions see of the request, and what ends it. */
+export class Exchange implements Call {
+  readonly requestId: string;
+  readonly env: readonly (readonly [string, string])[];
+  readonly #input: ExchangeInput;
+  #slot: Slot | null = null;
+  #outcomeError: ErrorCode | null = null;
+
+  constructor(input: ExchangeInput) {
+    this.#input = input;
+    this.requestId = input.requestId;
+    this.env = input.env;
+  }
+
+  /**
+   * Runs the guest to its end, which may be after the response.
+   * @throws ThawError: a trap, an abort, or a guest that did not answer
+   */
+  async run(slot: Slot): Promise<void> {
+    this.#slot = slot;
+    await slot.serve(this, this.#incomingRequest());
+    if (this.#outcomeError !== null) {
+      throw new ThawError('GUEST_RESPONSE_INVALID', `the guest answered with the error ${this.#outcomeError.tag}`);
+    }
+    if (!this.#input.writer.answered)
+      throw new ThawError('GUEST_NO_RESPONSE', 'the guest returned without setting a response');
+  }
+
+  /** Stops the guest at its next host call, or now if it waits in one. */
+  abort(reason: ThawError): void {
+    this.#slot?.abort(reason);
+  }
+
+  respond(outcome: ResponseOutcome): void {
+    this.#input.timer.mark('guest');
+    this.#input.onAnswer();
+    if (outcome.tag === 'ok') this.#input.writer.hold(outcome.val);
+    else this.#outcomeError = outcome.val;
+  }
+
+  fetch(exchange: OutgoingExchange): Result<FutureIncomingResponse, ErrorCode> {
+    return this.#input.outbound.fetch(this.#input.match.route.allowedOutboundHosts, exchange);
+  }
+
+  stdio(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
+    this.#input.output.write(stream, bytes);
+  }
+
+  #incomingRequest(): IncomingRequest {
+    const { request } = this.#input;
+    return new IncomingRequest(
+      {
+        method: request.method as string,
+        pathWithQuery: request.url as string,
+        scheme: 'HTTP',
+        authority: request.headers.host ?? '',
+        headers: Fields.received([...guestHeaders(request.rawHeaders), ...this.#nodeHeaders()]),
+      },
+      this.#body(),
+    );
+  }
+
+  /** What the node tells the guest about the request, as Spin does. */
+  #nodeHeaders(): string[] {
+    const { match, request } = this.#input;
+    const headers = ['thaw-matched-route', match.matchedRoute, 'thaw-client-addr', clientAddress(request)];
+    for (const [name, value] of Object.entries(match.params)) headers.push(`thaw-path-match-${name}`, encodeURI(value));
+    return headers;
+  }
+
+  #body(): BodySource {
+    const { request, match } = this.#input;
+    if (!hasBody(request)) return new EmptySource();
+    const limit = match.route.limits.requestBodyBytes;
+    return new ReadableSource(request, {
+      maxBytes: limit,
+      tooLarge: { tag: 'HTTP-request-body-size', val: BigInt(limit) },
+      onTooLarge: () => this.abort(bodyTooLarge(limit)),
+      rawTrailers: () => request.rawTrailers,
+      errorCode: () => ({ tag: 'connection-terminated' }),
+      // What the guest leaves unread, Node throws away after the response.
+      onCancel: () => {},
+    });
+  }
+}
+
+export const bodyTooLarge = (limit: number): ThawError =>
+  new ThawError('REQUEST_BODY_TOO_LARGE', `the request body is larger than limits.requestBody, ${limit} bytes`);
+
+export const hasBody = ({ headers }: IncomingMessage): boolean =>
+  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
+
+/** The node's own header names are its own: a client that sends them is not heard. */
+function guestHeaders(raw: readonly string[]): string[] {
+  const kept: string[] = [];
+  for (let index = 0; index < raw.length; index += 2) {
+    const name = raw[index] as string;
+    if (!/^thaw-/i.test(name)) kept.push(name, raw[index + 1] as string);
+  }
+  return kept;
+}
+
+const clientAddress = ({ socket }: IncomingMessage): string =>
+  `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;

@@ -1,0 +1,311 @@
+import { randomBytes } from 'node:crypto';
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { Logger } from 'pino';
+import type { EdgeConfig, RouteConfig } from '../config/schema.ts';
+import { ThawError, messageOf } from '../errors.ts';
+import { GuestLineWriter } from '../log.ts';
+import type { StartupHistograms } from '../metrics/histograms.ts';
+import { PHASE_NAMES, StartTimer, type StartKind } from '../metrics/phases.ts';
+import type { SlotPool } from '../runtime/pool.ts';
+import type { Slot } from '../runtime/slot.ts';
+import type { LoadedSnapshot } from '../runtime/snapshot.ts';
+import { Exchange, bodyTooLarge, hasBody } from './exchange.ts';
+import { Outbound } from './outbound.ts';
+import { ResponseWriter } from './response-writer.ts';
+import { createRouter, type Found, type Router } from './router.ts';
+
+/** Slow headers are cut off after this; Node looks at connections this often. CONVENTIONS: in under 12 s together. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const CHECK_INTERVAL_MS = 1000;
+/** An idle connection is kept for the client's next request. */
+const KEEP_ALIVE_MS = 5000;
+
+/** Seconds that a client which met a full node should wait. */
+const RETRY_AFTER = { 'retry-after': '1' };
+
+/** A route as the front serves it. */
+type ServedRoute = RouteConfig & {
+  readonly loaded: LoadedSnapshot;
+  readonly envList: readonly (readonly [string, string])[];
+};
+
+/** A request that has its route and may be served. */
+type Admitted = {
+  readonly request: IncomingMessage;
+  readonly writer: ResponseWriter;
+  readonly found: Found<ServedRoute>;
+  readonly requestId: string;
+  readonly timer: StartTimer;
+};
+
+export type FrontInput = {
+  readonly config: EdgeConfig;
+  readonly pool: SlotPool;
+  readonly histograms: StartupHistograms;
+  readonly log: Logger;
+  /** The snapshot of a route, loaded. */
+  readonly snapshotOf: (route: RouteConfig) => LoadedSnapshot;
+};
+
+/** The data listener: from a request to a slot and back. */
+export class Front {
+  readonly server: Server;
+  readonly #pool: SlotPool;
+  readonly #histograms: StartupHistograms;
+  readonly #log: Logger;
+  readonly #router: Router<ServedRoute>;
+  readonly #outbound = new Outbound();
+  /** Requests in work, by route id: the concurrency limit counts them. */
+  readonly #inFlight = new Map<string, number>();
+  #requests = 0;
+  #draining = false;
+  #idle: (() => void) | null = null;
+  #total = 0;
+  /** Timers of finished requests, for the next ones. */
+  readonly #timers: StartTimer[] = [];
+  /** Tells the request ids of this process from those of others. */
+  readonly #idPrefix = randomBytes(4).toString('hex');
+
+  constructor({ config, pool, histograms, log, snapshotOf }: FrontInput) {
+    this.#pool = pool;
+    this.#histograms = histograms;
+    this.#log = log;
+    this.#router = createRouter(
+      config.routes.map((route) => ({ ...route, loaded: snapshotOf(route), envList: Object.entries(route.env) })),
+    );
+    this.server = createServer(
+      {
+        headersTimeout: HEADERS_TIMEOUT_MS,
+        connectionsCheckingInterval: CHECK_INTERVAL_MS,
+        keepAliveTimeout: KEEP_ALIVE_MS,
+      },
+      (request, response) => void this.#handle(request, response),
+    );
+    // A body that will be refused is not asked for.
+    this.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
+      void this.#handle(request, response, () => response.writeContinue());
+    });
+  }
+
+  /** Requests in work on a route. */
+  busy(routeId: string): number {
+    return this.#inFlight.get(routeId) ?? 0;
+  }
+
+  /**
+   * Takes no more requests and waits for those in work.
+   * @returns how many were still in work when `timeoutMs` was over; they were cut off
+   */
+  async drain(timeoutMs: number): Promise<number> {
+    this.#draining = true;
+    this.server.close();
+    this.server.closeIdleConnections();
+    if (this.#total > 0) await this.#untilIdle(timeoutMs);
+    const left = this.#total;
+    this.server.closeAllConnections();
+    await this.#outbound.close();
+    return left;
+  }
+
+  async #untilIdle(timeoutMs: number): Promise<void> {
+    let timer: NodeJS.Timeout | undefined;
+    await new Promise<void>((resolve) => {
+      this.#idle = resolve;
+      timer = setTimeout(resolve, timeoutMs);
+    });
+    clearTimeout(timer);
+  }
+
+  async #handle(request: IncomingMessage, response: ServerResponse, onAccepted?: () => void): Promise<void> {
+    const timer = this.#timers.pop() ?? new StartTimer();
+    timer.begin();
+    const requestId = `${this.#idPrefix}-${(++this.#requests).toString(36)}`;
+    const writer = new ResponseWriter(response);
+    let found: Found<ServedRoute>;
+    try {
+      found = this.#admit(request);
+    } catch (error) {
+      this.#refuse(request, writer, error);
+      return;
+    }
+    timer.mark('route');
+    onAccepted?.();
+    this.#enter(found.route.id);
+    try {
+      await this.#serve({ request, writer, found, requestId, timer });
+    } finally {
+      this.#leave(found.route.id);
+      this.#timers.push(timer);
+    }
+  }
+
+  /** The route of a request that may be served. @throws ThawError with the status for the client */
+  #admit(request: IncomingMessage): Found<ServedRoute> {
+    if (this.#draining) throw new ThawError('DRAINING', 'the node is shutting down');
+    const url = request.url as string;
+    const query = url.indexOf('?');
+    const path = query < 0 ? url : url.slice(0, query);
+    const found = this.#router.match(request.headers.host ?? '', request.method as string, path);
+    if (found.kind === 'not-found') throw new ThawError('ROUTE_NOT_FOUND', `no route for ${path}`);
+    if (found.kind === 'method-not-allowed') throw new MethodNotAllowed(found.allow);
+    const { id, limits } = found.route;
+    if (hasBody(request) && Number(request.headers['content-length'] ?? 0) > limits.requestBodyBytes) {
+      throw bodyTooLarge(limits.requestBodyBytes);
+    }
+    if (this.busy(id) >= limits.concurrency) {
+      throw new ThawError('ROUTE_BUSY', `route ${id} serves ${limits.concurrency} requests, its limits.concurrency`);
+    }
+    return found;
+  }
+
+  #refuse(request: IncomingMessage, writer: ResponseWriter, error: unknown): void {
+    const refusal = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
+    if (refusal.code === 'INTERNAL') this.#log.error({ err: error }, 'refusing a request failed');
+    const headers: Record<string, string> = refusal.status === 503 ? { ...RETRY_AFTER } : {};
+    if (refusal instanceof MethodNotAllowed) headers['allow'] = refusal.allow.join(', ');
+    // The rest of a body that nobody wants is not worth reading: the connection goes with it.
+    if (hasBody(request)) headers['connection'] = 'close';
+    writer.fail(refusal.status, publicText(refusal), headers);
+  }
+
+  async #serve(input: Admitted): Promise<void> {
+    const { writer, found, requestId, timer } = input;
+    const { route } = found;
+    const deadline = new Deadline(route.limits.wallMs);
+    let slot: Slot | null = null;
+    try {
+      const acquired = await this.#pool.acquire(route.loaded, timer, deadline.passed);
+      ({ slot } = acquired);
+      timer.skip();
+      await this.#run(acquired, input, deadline);
+    } catch (error) {
+      this.#fail(error, writer, route.id, requestId);
+    } finally {
+      deadline.clear();
+      writer.flush();
+      if (slot !== null) this.#release(slot, route.id);
+    }
+  }
+
+  async #run(
+    { slot, kind }: { slot: Slot; kind: StartKind },
+    { request, writer, found, requestId, timer }: Admitted,
+    deadline: Deadline,
+  ): Promise<void> {
+    const { route } = found;
+    const output = new GuestLineWriter(({ stream, line }) => {
+      this.#log.info({ route: route.id, request: requestId, stream }, line);
+    });
+    const onAnswer = (): void => {
+      timer.finish();
+      this.#histograms.record(route.id, kind, timer);
+    };
+    const exchange = new Exchange({
+      requestId,
+      request,
+      writer,
+      match: found,
+      env: route.envList,
+      outbound: this.#outbound,
+      output,
+      timer,
+      onAnswer,
+    });
+    deadline.onPassed(() => {
+      exchange.abort(
+        new ThawError('WALL_TIME_EXCEEDED', `the request took longer than limits.wall, ${route.limits.wallMs} ms`),
+      );
+    });
+    try {
+      await exchange.run(slot);
+    } finally {
+      output.end();
+    }
+    if (this.#log.isLevelEnabled('debug')) {
+      this.#log.debug({ route: route.id, request: requestId, start: kind, phases: timer.toJSON() }, 'served');
+    }
+  }
+
+  #fail(error: unknown, writer: ResponseWriter, route: string, request: string): void {
+    const failure = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
+    const level = failure.code === 'INTERNAL' ? 'error' : 'warn';
+    this.#log[level](
+      { route, request, code: failure.code, ...(level === 'error' ? { err: error } : {}) },
+      failure.message,
+    );
+    if (writer.answered) {
+      writer.flush();
+      if (failure.code !== 'GUEST_EXITED') writer.abort();
+      return;
+    }
+    writer.fail(failure.status, publicText(failure), failure.status === 503 ? RETRY_AFTER : {});
+  }
+
+  /** Brings the slot back to its snapshot, after the response. Its cost is recorded as the phase `restore` of hot starts. */
+  #release(slot: Slot, route: string): void {
+    const begun = performance.now();
+    try {
+      this.#pool.release(slot);
+    } catch (error) {
+      this.#log.error({ route, err: error }, 'restoring a slot failed; the slot is not used again');
+      return;
+    }
+    const micros = (performance.now() - begun) * 1000;
+    this.#histograms.record(route, 'hot', { microsAt: (phase) => (phase === RESTORE_PHASE ? micros : Number.NaN) });
+  }
+
+  #enter(routeId: string): void {
+    this.#inFlight.set(routeId, this.busy(routeId) + 1);
+    this.#total++;
+  }
+
+  #leave(routeId: string): void {
+    this.#inFlight.set(routeId, this.busy(routeId) - 1);
+    this.#total--;
+    if (this.#total === 0) this.#idle?.();
+  }
+}
+
+const RESTORE_PHASE = PHASE_NAMES.indexOf('restore');
+
+class MethodNotAllowed extends ThawError {
+  readonly allow: readonly string[];
+
+  constructor(allow: readonly string[]) {
+    super('METHOD_NOT_ALLOWED', `the route takes ${allow.join(', ')}`);
+    this.allow = allow;
+  }
+}
+
+/** What a client may know: never the guest's internals. */
+function publicText({ code, status, message }: ThawError): string {
+  const isClients = status < 500 || code === 'DRAINING' || code === 'ROUTE_BUSY' || code === 'NODE_BUSY';
+  if (isClients) return message;
+  return status === 504 ? 'the app took too long to answer' : 'the app failed';
+}
+
+/** The wall-time limit of a request: a promise for who waits, callbacks for who runs. */
+class Deadline {
+  readonly passed: Promise<void>;
+  readonly #timer: NodeJS.Timeout;
+  #callback: (() => void) | null = null;
+
+  constructor(ms: number) {
+    let resolvePassed: () => void = () => {};
+    this.passed = new Promise((resolve) => {
+      resolvePassed = resolve;
+    });
+    this.#timer = setTimeout(() => {
+      resolvePassed();
+      this.#callback?.();
+    }, ms);
+  }
+
+  onPassed(callback: () => void): void {
+    this.#callback = callback;
+  }
+
+  clear(): void {
+    clearTimeout(this.#timer);
+  }
+}

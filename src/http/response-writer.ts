@@ -1,0 +1,122 @@
+import type { ServerResponse } from 'node:http';
+import type { BodyTransport, OutgoingBodyPipe } from '../wasi/http-body.ts';
+import type { Fields } from '../wasi/http-fields.ts';
+import type { OutgoingResponse } from '../wasi/http-messages.ts';
+import { CLOSED } from '../wasi/io.ts';
+
+/**
+ * `waiting`: the guest has not answered. `held`: it has, and the head leaves with the first of the body, at the end of the
+ * guest's turn at the latest. `streaming`: the head is out. `ended`: nothing more can be sent.
+ */
+type WriterState =
+  | { readonly kind: 'waiting' }
+  | { readonly kind: 'held'; readonly response: OutgoingResponse }
+  | { readonly kind: 'streaming' }
+  | { readonly kind: 'ended' };
+
+/** Statuses whose responses have no body. */
+const hasNoBody = (status: number): boolean => status === 204 || status === 304;
+
+/**
+ * Writes one guest's response. A response that is whole before the guest first waits goes out in one piece, with a
+ * Content-Length; otherwise head and body stream, with the client's pace as back-pressure.
+ */
+export class ResponseWriter {
+  readonly #response: ServerResponse;
+  #state: WriterState = { kind: 'waiting' };
+  #pipe: OutgoingBodyPipe | null = null;
+
+  constructor(response: ServerResponse) {
+    this.#response = response;
+    response.on('drain', () => this.#pipe?.drained());
+    response.on('close', () => this.#closed());
+  }
+
+  /** True once a status line may have left: from then on the client can only be told by closing the connection. */
+  get headSent(): boolean {
+    return this.#response.headersSent;
+  }
+
+  get answered(): boolean {
+    return this.#state.kind !== 'waiting';
+  }
+
+  /** `response-outparam.set` with a response. The head leaves when the guest's turn ends, if not before. */
+  hold(response: OutgoingResponse): void {
+    this.#state = { kind: 'held', response };
+    this.#pipe = response.pipe;
+    queueMicrotask(() => this.flush());
+  }
+
+  /** Sends what is held. */
+  flush(): void {
+    if (this.#state.kind !== 'held') return;
+    const { response } = this.#state;
+    const whole = response.pipe === null ? { chunks: [], trailers: null } : response.pipe.takeWhole();
+    if (whole !== null && whole.trailers === null) this.#sendWhole(response, whole.chunks);
+    else this.#stream(response, response.pipe, whole);
+  }
+
+  #sendWhole({ status, fields }: OutgoingResponse, chunks: readonly Buffer[]): void {
+    this.#state = { kind: 'ended' };
+    const [first] = chunks;
+    const body = chunks.length === 1 ? first : Buffer.concat(chunks);
+    const length = body?.length ?? 0;
+    const headers = [...fields.raw];
+    if (!hasNoBody(status) && !fields.has('content-length')) headers.push('content-length', String(length));
+    this.#response.writeHead(status, headers);
+    if (length === 0) this.#response.end();
+    else this.#response.end(body);
+  }
+
+  #stream(
+    { status, fields }: OutgoingResponse,
+    pipe: OutgoingBodyPipe | null,
+    whole: { readonly chunks: readonly Buffer[]; readonly trailers: Fields | null } | null,
+  ): void {
+    this.#state = { kind: 'streaming' };
+    this.#response.writeHead(status, [...fields.raw]);
+    this.#response.flushHeaders();
+    if (whole === null) {
+      pipe?.attach(this.#transport());
+      return;
+    }
+    for (const chunk of whole.chunks) this.#response.write(chunk);
+    this.#end(whole.trailers);
+  }
+
+  #transport(): BodyTransport {
+    return {
+      write: (chunk) => this.#response.write(chunk),
+      end: (trailers) => this.#end(trailers),
+      abort: () => this.abort(),
+    };
+  }
+
+  #end(trailers: Fields | null): void {
+    this.#state = { kind: 'ended' };
+    if (trailers !== null) this.#response.addTrailers(trailers.entries());
+    this.#response.end();
+  }
+
+  /** A whole response of thaw's own, when the guest has none to give. Only while the head is not out. */
+  fail(status: number, text: string, headers: Readonly<Record<string, string>> = {}): void {
+    this.#state = { kind: 'ended' };
+    const body = Buffer.from(`${text}\n`);
+    const own = { 'content-type': 'text/plain; charset=utf-8', 'content-length': String(body.length), ...headers };
+    this.#response.writeHead(status, own);
+    this.#response.end(body);
+  }
+
+  /** Closes the connection in the middle of the response: the client must not take what it has for the whole. */
+  abort(): void {
+    if (this.#response.writableFinished) return;
+    this.#state = { kind: 'ended' };
+    this.#response.destroy();
+  }
+
+  #closed(): void {
+    this.#state = { kind: 'ended' };
+    this.#pipe?.fail(CLOSED);
+  }
+}

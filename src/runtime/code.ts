@@ -1,0 +1,48 @@
+import type { Manifest } from '../snapshot/manifest.ts';
+import type { SnapshotStore } from '../snapshot/store.ts';
+import type { Digest, ModuleShape } from '../wasm/plan.ts';
+
+/** A core module, compiled, with what the rewriter says it needs. */
+export type CompiledModule = { readonly module: WebAssembly.Module; readonly shape: ModuleShape };
+
+/**
+ * Compiled code by module digest: one module per digest and process, shared by all snapshots of one engine. Compiling
+ * happens off the main thread; requests that come meanwhile wait for the same compilation.
+ */
+export class CodeCache {
+  readonly #store: SnapshotStore;
+  readonly #modules = new Map<Digest, Promise<WebAssembly.Module>>();
+  readonly #compiled = new Map<Digest, readonly CompiledModule[]>();
+
+  constructor(store: SnapshotStore) {
+    this.#store = store;
+  }
+
+  /** The modules of a plan if they are all compiled, else null. */
+  peek(manifest: Manifest): readonly CompiledModule[] | null {
+    return this.#compiled.get(manifest.codeDigest) ?? null;
+  }
+
+  /** @throws ThawError STORE_OBJECT_MISSING, STORE_OBJECT_CORRUPT; WebAssembly.CompileError */
+  async load(manifest: Manifest): Promise<readonly CompiledModule[]> {
+    const compiled = await Promise.all(
+      manifest.code.map(async (code, index) => ({
+        module: await this.#module(code, `core module ${index}`),
+        shape: code.shape,
+      })),
+    );
+    this.#compiled.set(manifest.codeDigest, compiled);
+    return compiled;
+  }
+
+  #module(code: Manifest['code'][number], role: string): Promise<WebAssembly.Module> {
+    let module = this.#modules.get(code.digest);
+    if (module === undefined) {
+      module = Promise.resolve().then(() => WebAssembly.compile(this.#store.readObject(code, role)));
+      this.#modules.set(code.digest, module);
+      // A failure is not kept: the object may be repaired meanwhile.
+      module.catch(() => this.#modules.delete(code.digest));
+    }
+    return module;
+  }
+}

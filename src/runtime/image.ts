@@ -1,0 +1,142 @@
+import { readSync } from 'node:fs';
+import { ThawError } from '../errors.ts';
+import { parseDelta } from '../snapshot/layer.ts';
+import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES, type MemoryState, type ObjectRef } from '../snapshot/manifest.ts';
+import type { SnapshotStore } from '../snapshot/store.ts';
+
+/** The base layer of an image: mapped by its descriptor, copied from its bytes. Shared by all images of one engine. */
+export type BaseLayer = { readonly digest: string; readonly fd: number; readonly bytes: Buffer };
+
+/** The page is not in the delta: it is the base's, or zero beyond the base. */
+const NOT_IN_DELTA = -1;
+
+/**
+ * What one linear memory holds at the snapshot: a base layer with the delta's pages over it, zeroes beyond both.
+ *
+ * Invariant: every page of base and delta lies within `pages`.
+ */
+export class MemoryImage {
+  /** Logical size in 64 KiB pages. */
+  readonly pages: number;
+  /** Declared maximum in 64 KiB pages, or null. */
+  readonly max: number | null;
+  readonly base: BaseLayer | null;
+  /** 4 KiB page numbers of the delta, ascending, and their contents in the same order. */
+  readonly deltaPages: Uint32Array;
+  readonly #deltaBytes: Buffer;
+  /** By 4 KiB page: its position in the delta, or {@link NOT_IN_DELTA}. */
+  readonly #positions: Int32Array;
+
+  constructor(state: MemoryState, base: BaseLayer | null, delta: Buffer | null) {
+    this.pages = state.pages;
+    this.max = state.max;
+    this.base = base;
+    const limit = (state.pages * WASM_PAGE_BYTES) / IMAGE_PAGE_BYTES;
+    const { pages, bytes } = delta === null ? { pages: [], bytes: Buffer.alloc(0) } : unpackDelta(delta);
+    if ((pages.at(-1) ?? 0) >= limit || (base?.bytes.length ?? 0) > state.pages * WASM_PAGE_BYTES) {
+      throw new ThawError(
+        'STORE_MANIFEST_INVALID',
+        `the layers of a memory reach beyond its ${state.pages} pages of 64 KiB`,
+      );
+    }
+    this.deltaPages = Uint32Array.from(pages);
+    this.#deltaBytes = bytes;
+    this.#positions = new Int32Array((pages.at(-1) ?? -1) + 1).fill(NOT_IN_DELTA);
+    for (const [position, page] of this.deltaPages.entries()) this.#positions[page] = position;
+  }
+
+  /** Bytes of the base layer, 0 without one. */
+  get baseBytes(): number {
+    return this.base?.bytes.length ?? 0;
+  }
+
+  /** Copies every page of the delta into `memory`. @returns how many */
+  applyDelta(memory: Buffer): number {
+    const { deltaPages } = this;
+    for (let position = 0; position < deltaPages.length; position++) {
+      this.#copyDeltaPage(memory, deltaPages[position] as number, position);
+    }
+    return deltaPages.length;
+  }
+
+  /** Brings the pages from `first` to `end` (exclusive) to their content at the snapshot. @returns how many */
+  copyPages(memory: Buffer, first: number, end: number): number {
+    for (let page = first; page < end;) {
+      const position = this.#positions[page] ?? NOT_IN_DELTA;
+      if (position !== NOT_IN_DELTA) {
+        this.#copyDeltaPage(memory, page, position);
+        page++;
+        continue;
+      }
+      let stop = page + 1;
+      while (stop < end && (this.#positions[stop] ?? NOT_IN_DELTA) === NOT_IN_DELTA) stop++;
+      this.#copyBase(memory, page * IMAGE_PAGE_BYTES, stop * IMAGE_PAGE_BYTES);
+      page = stop;
+    }
+    return end - first;
+  }
+
+  #copyDeltaPage(memory: Buffer, page: number, position: number): void {
+    const from = position * IMAGE_PAGE_BYTES;
+    this.#deltaBytes.copy(memory, page * IMAGE_PAGE_BYTES, from, from + IMAGE_PAGE_BYTES);
+  }
+
+  /** Base where there is base, zeroes beyond. Byte offsets. */
+  #copyBase(memory: Buffer, from: number, to: number): void {
+    const edge = Math.min(Math.max(this.baseBytes, from), to);
+    if (edge > from) this.base?.bytes.copy(memory, from, from, edge);
+    if (to > edge) memory.fill(0, edge, to);
+  }
+}
+
+function unpackDelta(delta: Buffer): { pages: readonly number[]; bytes: Buffer } {
+  const { runs, pagesOffset } = parseDelta(delta);
+  const pages = runs.flatMap(({ start, pages: count }) => Array.from({ length: count }, (_, index) => start + index));
+  return { pages, bytes: delta.subarray(pagesOffset) };
+}
+
+/** Opens images of a store; base layers are read once. */
+export class ImageLoader {
+  readonly #store: SnapshotStore;
+  readonly #bases = new Map<string, BaseLayer>();
+
+  constructor(store: SnapshotStore) {
+    this.#store = store;
+  }
+
+  /** @throws ThawError STORE_OBJECT_MISSING, STORE_OBJECT_CORRUPT */
+  load(state: MemoryState, role: string): MemoryImage {
+    const base = state.base === null ? null : this.#base(state.base, `base layer of ${role}`);
+    const delta = state.delta === null ? null : this.#store.readObject(state.delta, `delta layer of ${role}`);
+    return new MemoryImage(
+      state,
+      base,
+      delta === null ? null : Buffer.from(delta.buffer, delta.byteOffset, delta.length),
+    );
+  }
+
+  #base(ref: ObjectRef, role: string): BaseLayer {
+    let base = this.#bases.get(ref.digest);
+    if (base === undefined) {
+      const { fd, bytes } = this.#store.openObject(ref, role);
+      base = { digest: ref.digest, fd, bytes: readWhole(fd, bytes) };
+      this.#bases.set(ref.digest, base);
+    }
+    return base;
+  }
+}
+
+function readWhole(fd: number, length: number): Buffer {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let at = 0;
+  while (at < length) {
+    const count = readSync(fd, bytes, at, length - at, at);
+    if (count === 0)
+      throw new ThawError(
+        'STORE_OBJECT_CORRUPT',
+        `a base layer ended after ${at} of ${length} bytes while it was read`,
+      );
+    at += count;
+  }
+  return bytes;
+}

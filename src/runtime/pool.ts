@@ -1,0 +1,196 @@
+import { LRUCache } from 'lru-cache';
+import { ThawError, invariant } from '../errors.ts';
+import type { StartKind, StartTimer } from '../metrics/phases.ts';
+import type { Digest } from '../wasm/plan.ts';
+import type { CodeCache, CompiledModule } from './code.ts';
+import { Slot, type SlotEnvironment } from './slot.ts';
+import type { LoadedSnapshot } from './snapshot.ts';
+
+export type PoolLimits = {
+  /** Slots at a time, busy and idle. */
+  readonly slots: number;
+  /** Linear memory of idle slots that is kept, in bytes. Busy slots count too, but are never taken away. */
+  readonly memoryBytes: number;
+};
+
+/** A clean slot, and how it came to be clean. */
+export type Acquired = { readonly slot: Slot; readonly kind: StartKind };
+
+type Waiter = { readonly snapshot: LoadedSnapshot; readonly wake: () => void };
+
+/**
+ * The slots of one thread: clean ones by route, least recently used first out.
+ *
+ * Invariants: `#idle` holds clean slots only, and no entry without one; `#total` counts them and the busy ones, and is
+ * never more than `limits.slots`.
+ */
+export class SlotPool {
+  readonly #limits: PoolLimits;
+  readonly #environment: SlotEnvironment;
+  readonly #code: CodeCache;
+  /** By snapshot: routes that share a snapshot share its slots. Order of use is the cache's. */
+  readonly #idle: LRUCache<Digest, Slot[]>;
+  readonly #waiters: Waiter[] = [];
+  #total = 0;
+  #idleBytes = 0;
+
+  constructor(limits: PoolLimits, environment: SlotEnvironment, code: CodeCache) {
+    this.#limits = limits;
+    this.#environment = environment;
+    this.#code = code;
+    this.#idle = new LRUCache({ max: limits.slots });
+  }
+
+  /** Slots that hold a snapshot: clean ones waiting for a request. */
+  cleanSlots(digest: Digest): number {
+    return this.#idle.peek(digest)?.length ?? 0;
+  }
+
+  get slots(): { readonly total: number; readonly idle: number; readonly waiting: number } {
+    let idle = 0;
+    for (const slots of this.#idle.values()) idle += slots.length;
+    return { total: this.#total, idle, waiting: this.#waiters.length };
+  }
+
+  /**
+   * A clean slot of the snapshot: a waiting one, one of the same code turned, or a new one. Waits when all are busy.
+   * Marks the phases that happen on the timer.
+   *
+   * @param deadline resolves when waiting is no use any more
+   * @throws ThawError NODE_BUSY at the deadline; STORE_* when code cannot be loaded
+   */
+  async acquire(snapshot: LoadedSnapshot, timer: StartTimer, deadline: Promise<void>): Promise<Acquired> {
+    const hot = this.#takeIdle(snapshot.digest);
+    timer.mark('acquire');
+    if (hot !== null) return { slot: hot, kind: 'hot' };
+    const compiled = this.#code.peek(snapshot.manifest);
+    const modules = compiled ?? (await this.#code.load(snapshot.manifest));
+    if (compiled === null) timer.mark('compile');
+    for (;;) {
+      const acquired = this.#take(snapshot, modules, timer);
+      if (acquired !== null)
+        return compiled === null && acquired.kind === 'instantiate' ? { ...acquired, kind: 'load' } : acquired;
+      await this.#wait(snapshot, deadline);
+      timer.mark('acquire');
+    }
+  }
+
+  /** What can be had without waiting, or null. */
+  #take(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], timer: StartTimer): Acquired | null {
+    const hot = this.#takeIdle(snapshot.digest);
+    if (hot !== null) return { slot: hot, kind: 'hot' };
+    const related = this.#takeRelated(snapshot);
+    if (related !== null) return this.#turned(related, snapshot, timer);
+    if (this.#total >= this.#limits.slots && !this.#evictOne()) return null;
+    return this.#create(snapshot, modules, timer);
+  }
+
+  #turned(slot: Slot, snapshot: LoadedSnapshot, timer: StartTimer): Acquired {
+    this.#guarded(slot, () => slot.turn(snapshot));
+    timer.mark('restore');
+    return { slot, kind: 'switch' };
+  }
+
+  #create(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], timer: StartTimer): Acquired | null {
+    let slot: Slot;
+    try {
+      slot = new Slot(snapshot, modules, this.#environment);
+    } catch (error) {
+      // No address space for another memory: those that there are must do.
+      const isFull = error instanceof ThawError && error.code === 'OUT_OF_ADDRESS_SPACE';
+      if (!isFull || this.#total === 0) throw error;
+      return this.#evictOne() ? this.#create(snapshot, modules, timer) : null;
+    }
+    this.#total++;
+    this.#guarded(slot, () => slot.turn(snapshot));
+    timer.mark('instantiate');
+    return { slot, kind: 'instantiate' };
+  }
+
+  /** A slot that fails to become clean is not kept. */
+  #guarded(slot: Slot, turn: () => void): void {
+    try {
+      turn();
+    } catch (error) {
+      this.#dispose(slot);
+      throw error;
+    }
+  }
+
+  /**
+   * Takes a slot back after its request, brings it to its snapshot again and gives it to whoever waits. Restoring happens
+   * here, after the response, and not before the next request.
+   */
+  release(slot: Slot): void {
+    invariant(slot.state === 'dirty', 'a slot is released after its request');
+    try {
+      slot.turn(slot.snapshot);
+      this.#putIdle(slot);
+    } catch (error) {
+      this.#dispose(slot);
+      throw error;
+    } finally {
+      this.#waiters.shift()?.wake();
+    }
+  }
+
+  /** Disposes of all idle slots. */
+  clear(): void {
+    while (this.#evictOne());
+  }
+
+  #takeIdle(digest: Digest): Slot | null {
+    const slots = this.#idle.get(digest);
+    const slot = slots?.pop();
+    if (slots === undefined || slot === undefined) return null;
+    if (slots.length === 0) this.#idle.delete(digest);
+    this.#idleBytes -= slot.memoryBytes;
+    return slot;
+  }
+
+  /** The least recently used idle slot of the same code. */
+  #takeRelated({ manifest }: LoadedSnapshot): Slot | null {
+    for (const digest of this.#idle.rkeys()) {
+      const [slot] = this.#idle.peek(digest) ?? [];
+      if (slot?.snapshot.manifest.codeDigest === manifest.codeDigest) return this.#takeIdle(digest);
+    }
+    return null;
+  }
+
+  #putIdle(slot: Slot): void {
+    const { digest } = slot.snapshot;
+    const slots = this.#idle.get(digest) ?? [];
+    slots.push(slot);
+    this.#idle.set(digest, slots);
+    this.#idleBytes += slot.memoryBytes;
+    while (this.#idleBytes > this.#limits.memoryBytes && this.#evictOne());
+  }
+
+  /** Disposes of one slot of the least recently used route. @returns false when none is idle */
+  #evictOne(): boolean {
+    for (const digest of this.#idle.rkeys()) {
+      const slot = this.#takeIdle(digest);
+      invariant(slot !== null, 'an idle entry has a slot');
+      this.#dispose(slot);
+      return true;
+    }
+    return false;
+  }
+
+  #dispose(slot: Slot): void {
+    slot.dispose();
+    this.#total--;
+  }
+
+  async #wait(snapshot: LoadedSnapshot, deadline: Promise<void>): Promise<void> {
+    let waiter: Waiter | undefined;
+    const woken = new Promise<true>((resolve) => {
+      waiter = { snapshot, wake: () => resolve(true) };
+      this.#waiters.push(waiter);
+    });
+    if ((await Promise.race([woken, deadline])) === true) return;
+    const index = this.#waiters.indexOf(waiter as Waiter);
+    if (index >= 0) this.#waiters.splice(index, 1);
+    throw new ThawError('NODE_BUSY', `no slot became free in time: all ${this.#limits.slots} are busy (pool.slots)`);
+  }
+}

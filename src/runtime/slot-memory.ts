@@ -1,0 +1,176 @@
+import { ThawError, invariant } from '../errors.ts';
+import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
+import type { DirtyPages } from './dirty-pages.ts';
+import type { MemoryImage } from './image.ts';
+import { addressOf, dropPages, kernelPageBytes, mapFile, mapZeroes } from './libc.ts';
+
+/**
+ * How a memory is brought back to its snapshot.
+ * `scan`, `pagemap`: the written pages are found and copied back. `drop`: they are dropped, and the next access faults in
+ * the mapped file. `copy`: no mapping; the whole image is copied.
+ */
+export const RESTORE_TIERS = ['scan', 'pagemap', 'drop', 'copy'] as const;
+export type RestoreTier = (typeof RESTORE_TIERS)[number];
+
+export type Restorer =
+  | { readonly tier: 'scan' | 'pagemap'; readonly dirty: DirtyPages }
+  | { readonly tier: 'drop' }
+  | { readonly tier: 'copy' };
+
+/**
+ * The most private pages that copying back keeps in a slot: 16 MiB. Beyond, they are dropped and the set starts anew,
+ * since it only ever grows and every page of it is copied at every restore.
+ */
+const MAX_PRIVATE_PAGES = 4096;
+
+/**
+ * Under this size a plain copy is cheaper than finding what was written: 44 µs a MiB against some 30 µs for the system
+ * calls (DESIGN.md, "Restore, in detail").
+ */
+const COPY_WHOLE_BYTES = 512 * 1024;
+
+/** What is mapped at the memory's addresses. */
+type Mapping =
+  | { readonly kind: 'zeroes' }
+  /** The first `bytes` bytes are a private mapping of the base layer; the rest is zeroes. */
+  | { readonly kind: 'base'; readonly digest: string; readonly bytes: number };
+
+/**
+ * One linear memory of a slot. It outlives instances: V8 reserves 8 to 10 GB of address space for each Memory, so they
+ * are few, and never given back.
+ *
+ * Invariant: beyond what the image in force covers, every byte that no guest has written is zero.
+ */
+export class SlotMemory {
+  readonly memory: WebAssembly.Memory;
+  readonly #restorer: Restorer;
+  #bytes: Buffer;
+  #address: bigint;
+  #mapping: Mapping = { kind: 'zeroes' };
+  /** The image whose delta is in the memory: its pages are private, and so found by a scan. */
+  #deltaOf: MemoryImage | null = null;
+
+  /**
+   * @param pages initial size in 64 KiB pages
+   * @throws ThawError OUT_OF_ADDRESS_SPACE when V8 cannot reserve another memory
+   */
+  constructor(pages: number, restorer: Restorer) {
+    this.memory = newMemory(pages);
+    this.#restorer = restorer;
+    this.#bytes = Buffer.from(this.memory.buffer);
+    this.#address = restorer.tier === 'copy' ? 0n : addressOf(this.memory.buffer);
+  }
+
+  /** The memory as it is now, all of it: also what lies beyond the logical size. */
+  get bytes(): Buffer {
+    if (this.#bytes.length === 0 && this.memory.buffer.byteLength > 0) {
+      this.#bytes = Buffer.from(this.memory.buffer);
+      if (this.#restorer.tier !== 'copy') this.#address = addressOf(this.memory.buffer);
+    }
+    return this.#bytes;
+  }
+
+  /**
+   * Brings the memory to `image`, whatever it held before.
+   * @returns how many 4 KiB pages were copied or dropped
+   */
+  restore(image: MemoryImage): number {
+    this.#ensure(image.pages);
+    if (this.bytes.length === 0) return 0;
+    const pages = this.#restoreTo(image);
+    this.#deltaOf = image;
+    return pages;
+  }
+
+  #restoreTo(image: MemoryImage): number {
+    const isMapped = this.#isMapped(image);
+    if (this.#restorer.tier === 'copy' || (isMapped && this.bytes.length <= COPY_WHOLE_BYTES)) {
+      return image.copyPages(this.bytes, 0, this.bytes.length / IMAGE_PAGE_BYTES);
+    }
+    if (!isMapped) {
+      this.#map(image);
+      return image.applyDelta(this.bytes);
+    }
+    if (this.#restorer.tier === 'drop') return this.#drop(image);
+    return this.#copyBack(image, this.#restorer.dirty);
+  }
+
+  /** Makes every byte zero, for a guest that is instantiated afresh. */
+  clear(pages: number): void {
+    this.#ensure(pages);
+    if (this.bytes.length === 0) return;
+    if (this.#restorer.tier === 'copy') this.bytes.fill(0);
+    else mapZeroes(this.#mapAddress(), this.bytes.length);
+    this.#mapping = { kind: 'zeroes' };
+    this.#deltaOf = null;
+  }
+
+  /** Nobody holds it: its pages go back to the kernel, where it is mapped. */
+  rest(): void {
+    if (this.#restorer.tier === 'copy' || this.bytes.length === 0) return;
+    mapZeroes(this.#mapAddress(), this.bytes.length);
+    this.#mapping = { kind: 'zeroes' };
+    this.#deltaOf = null;
+  }
+
+  #ensure(pages: number): void {
+    const missing = pages - this.bytes.length / WASM_PAGE_BYTES;
+    if (missing > 0) this.memory.grow(missing);
+  }
+
+  #isMapped({ base }: MemoryImage): boolean {
+    const mapping = this.#mapping;
+    return base === null ? mapping.kind === 'zeroes' : mapping.kind === 'base' && mapping.digest === base.digest;
+  }
+
+  #mapAddress(): bigint {
+    const { length } = this.bytes;
+    invariant(length > 0 && this.#address !== 0n, 'a memory that is mapped has an address');
+    return this.#address;
+  }
+
+  #map({ base, baseBytes }: MemoryImage): void {
+    const address = this.#mapAddress();
+    mapZeroes(address, this.bytes.length);
+    if (base === null || baseBytes === 0) {
+      this.#mapping = { kind: 'zeroes' };
+      return;
+    }
+    // The kernel fills the last page of a file with zeroes up to its own page size.
+    mapFile(address, roundUp(baseBytes, kernelPageBytes()), base.fd);
+    this.#mapping = { kind: 'base', digest: base.digest, bytes: baseBytes };
+  }
+
+  #drop(image: MemoryImage): number {
+    dropPages(this.#mapAddress(), this.bytes.length);
+    return image.applyDelta(this.bytes);
+  }
+
+  #copyBack(image: MemoryImage, dirty: DirtyPages): number {
+    const { bytes } = this;
+    let pages = 0;
+    dirty.scan(this.#mapAddress(), bytes.length, (from, to) => {
+      pages += image.copyPages(bytes, from / IMAGE_PAGE_BYTES, to / IMAGE_PAGE_BYTES);
+    });
+    // Another image of the same base: its delta's pages need not be private yet.
+    if (this.#deltaOf !== image) pages += image.applyDelta(bytes);
+    return pages > MAX_PRIVATE_PAGES ? this.#drop(image) : pages;
+  }
+}
+
+const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
+
+/** V8 aborts the process on a memory without maximum when its trap handler is off: always with one. */
+const MAX_MEMORY_PAGES = 65_536;
+
+function newMemory(pages: number): WebAssembly.Memory {
+  try {
+    return new WebAssembly.Memory({ initial: pages, maximum: MAX_MEMORY_PAGES });
+  } catch (cause) {
+    throw new ThawError(
+      'OUT_OF_ADDRESS_SPACE',
+      `V8 could not reserve address space for another memory of ${pages} pages`,
+      { cause },
+    );
+  }
+}

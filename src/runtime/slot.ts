@@ -1,0 +1,189 @@
+import { ThawError, invariant, messageOf } from '../errors.ts';
+import { WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
+import type { GlobalState, LiftedExport } from '../wasm/plan.ts';
+import { Guest, type Call } from '../wasi/guest.ts';
+import type { Host } from '../wasi/host.ts';
+import { ResponseOutparam, type IncomingRequest } from '../wasi/http-messages.ts';
+import type { CompiledModule } from './code.ts';
+import type { ControlMemory } from './control-memory.ts';
+import { Instance, globalValue, memoryNeeds } from './instance.ts';
+import { HostBinder } from './instantiate.ts';
+import type { MemoryPool } from './memory-pool.ts';
+import type { SlotMemory } from './slot-memory.ts';
+import type { LoadedSnapshot, RestorableState } from './snapshot.ts';
+
+/**
+ * `clean`: in exactly the state of `snapshot`. `busy`: a request runs in it. `dirty`: a request has run; only `turn` makes
+ * it clean. `disposed`: its memories are the pool's again.
+ */
+export type SlotState = 'clean' | 'busy' | 'dirty' | 'disposed';
+
+/** What slots of one thread share. */
+export type SlotEnvironment = { readonly host: Host; readonly control: ControlMemory; readonly memories: MemoryPool };
+
+type Handler = (request: number, outparam: number) => Promise<unknown>;
+
+/**
+ * One instance of one code module set, with its memory; holds one snapshot at a time.
+ *
+ * Invariant: `state` is `clean` exactly when memory, globals, logical sizes and handles equal those of a brand-new
+ * instance of `snapshot`.
+ */
+export class Slot {
+  readonly modules: readonly CompiledModule[];
+  readonly #environment: SlotEnvironment;
+  readonly #guest = new Guest();
+  readonly #record: number;
+  readonly #memories: readonly SlotMemory[];
+  #snapshot: LoadedSnapshot;
+  #state: SlotState = 'dirty';
+  #instance: Instance | null = null;
+  #handler: Handler | null = null;
+  #globalValues: readonly (number | bigint)[] = [];
+
+  /**
+   * Takes memories from the pool; `turn` must follow before it can serve.
+   * @throws ThawError OUT_OF_ADDRESS_SPACE, NODE_BUSY
+   */
+  constructor(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], environment: SlotEnvironment) {
+    this.#snapshot = snapshot;
+    this.modules = modules;
+    this.#environment = environment;
+    this.#record = environment.control.allocate();
+    try {
+      this.#memories = environment.memories.take(memoryNeeds(snapshot.manifest.plan, modules).map(({ min }) => min));
+    } catch (error) {
+      environment.control.release(this.#record);
+      throw error;
+    }
+  }
+
+  get state(): SlotState {
+    return this.#state;
+  }
+
+  /** What the slot holds, or held before it became dirty. */
+  get snapshot(): LoadedSnapshot {
+    return this.#snapshot;
+  }
+
+  /** Bytes of linear memory behind the slot, resident or not. */
+  get memoryBytes(): number {
+    return this.#memories.reduce((sum, memory) => sum + memory.bytes.length, 0);
+  }
+
+  /**
+   * Brings the slot to a snapshot of its code: the one that it held (restore) or another (switch).
+   * @returns how many 4 KiB pages were copied or dropped; 0 for a fresh instance
+   */
+  turn(snapshot: LoadedSnapshot): number {
+    invariant(this.#state === 'clean' || this.#state === 'dirty', `a slot that is ${this.#state} is not turned`);
+    invariant(
+      snapshot.manifest.codeDigest === this.#snapshot.manifest.codeDigest,
+      'a slot turns to snapshots of its code only',
+    );
+    const { state } = snapshot;
+    const isOther = snapshot !== this.#snapshot;
+    this.#state = 'dirty';
+    this.#snapshot = snapshot;
+    const pages = state.kind === 'restorable' ? this.#restore(state, snapshot.handler, isOther) : this.#renew(snapshot);
+    this.#state = 'clean';
+    return pages;
+  }
+
+  #restore(state: RestorableState, handler: LiftedExport, isOther: boolean): number {
+    let pages = 0;
+    for (const [index, { image }] of state.images.entries())
+      pages += (this.#memories[index] as SlotMemory).restore(image);
+    if (this.#instance === null || isOther) this.#globalValues = state.globals.map(globalValue);
+    const instance = this.#instance ?? this.#link(handler);
+    for (const [index, { image }] of state.images.entries()) {
+      instance.setSize(index, { pages: image.pages, limit: image.max ?? MAX_PAGES });
+    }
+    const globals = instance.liveGlobals;
+    for (let index = 0; index < globals.length; index++) {
+      (globals[index] as WebAssembly.Global).value = this.#globalValues[index] as number | bigint;
+    }
+    return pages;
+  }
+
+  #renew(snapshot: LoadedSnapshot): number {
+    for (const [index, { min }] of memoryNeeds(snapshot.manifest.plan, this.modules).entries()) {
+      (this.#memories[index] as SlotMemory).clear(min);
+    }
+    this.#link(snapshot.handler);
+    return 0;
+  }
+
+  #link(handler: LiftedExport): Instance {
+    const { host, control } = this.#environment;
+    const binder = new HostBinder(host, this.#guest);
+    const instance = new Instance({
+      plan: this.#snapshot.manifest.plan,
+      modules: this.modules,
+      memories: this.#memories.map(({ memory }) => memory),
+      control,
+      record: this.#record,
+      hostImport: (from, linked) => binder.bind(from, linked),
+    });
+    this.#instance = instance;
+    this.#handler = WebAssembly.promising(instance.exported(handler)) as Handler;
+    return instance;
+  }
+
+  /**
+   * Serves one request. Settles when the guest has returned, which may be long after it has answered.
+   * @throws ThawError GUEST_TRAP, or what the host threw into the guest
+   */
+  async serve(call: Call, request: IncomingRequest): Promise<void> {
+    invariant(this.#state === 'clean' && this.#handler !== null, `a slot that is ${this.#state} does not serve`);
+    this.#state = 'busy';
+    const guest = this.#guest;
+    guest.begin(call);
+    try {
+      await this.#handler(guest.handles.add(request), guest.handles.add(new ResponseOutparam()));
+    } catch (error) {
+      throw guestError(error);
+    } finally {
+      guest.end();
+      this.#state = 'dirty';
+    }
+  }
+
+  /** Stops the guest at its next host call, or now if it waits in one. */
+  abort(reason: ThawError): void {
+    this.#guest.abort(reason);
+  }
+
+  /** Gives the memories back to the pool. */
+  dispose(): void {
+    invariant(this.#state !== 'busy' && this.#state !== 'disposed', `a slot that is ${this.#state} is not disposed of`);
+    this.#state = 'disposed';
+    this.#instance = null;
+    this.#handler = null;
+    this.#environment.memories.giveBack(this.#memories);
+    this.#environment.control.release(this.#record);
+  }
+
+  /** Logical memory contents and globals: what the oracle compares. */
+  observe(): { readonly memories: readonly Buffer[]; readonly globals: readonly GlobalState[] } {
+    const instance = this.#instance;
+    invariant(instance !== null, 'a slot that was turned has an instance');
+    const memories = this.#memories.map(({ bytes }, index) =>
+      bytes.subarray(0, instance.size(index).pages * WASM_PAGE_BYTES),
+    );
+    return { memories, globals: instance.globals() };
+  }
+}
+
+/** 2^16 pages of 64 KiB. */
+const MAX_PAGES = 65_536;
+
+/** What ended the guest, as thaw's own error. The JavaScript engine reports traps as RuntimeError. */
+function guestError(error: unknown): ThawError {
+  if (error instanceof ThawError) return error;
+  if (error instanceof RangeError && /call stack/i.test(error.message)) {
+    return new ThawError('GUEST_TRAP', 'the guest ran out of stack: its recursion does not end', { cause: error });
+  }
+  return new ThawError('GUEST_TRAP', `the guest trapped: ${messageOf(error)}`, { cause: error });
+}

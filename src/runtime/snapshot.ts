@@ -1,0 +1,73 @@
+import { ThawError } from '../errors.ts';
+import type { Manifest, SnapshotState } from '../snapshot/manifest.ts';
+import type { SnapshotStore } from '../snapshot/store.ts';
+import type { Digest, GlobalState, LiftedExport, LinkPlan } from '../wasm/plan.ts';
+import { ImageLoader, type MemoryImage } from './image.ts';
+import type { MemoryKey } from './instantiate.ts';
+
+/** The interface that thaw calls, at any 0.2 version. */
+export const HANDLER_INTERFACE = 'wasi:http/incoming-handler';
+const HANDLER_FUNC = 'handle';
+
+/** The handler of a component's plan. @throws ThawError WRONG_WORLD */
+export function handlerOf(plan: LinkPlan): LiftedExport {
+  const handler = plan.exports.find(
+    (exported) => exported.interface === HANDLER_INTERFACE && exported.func === HANDLER_FUNC,
+  );
+  if (handler !== undefined && /^0\.2\.\d+$/.test(handler.version)) return handler;
+  const found = plan.exports.map(
+    ({ interface: name, version, func }) => `${name}${version === '' ? '' : `@${version}`} ${func}`,
+  );
+  const list = found.length === 0 ? 'nothing' : found.slice(0, 8).join(', ');
+  throw new ThawError(
+    'WRONG_WORLD',
+    `the component does not export ${HANDLER_INTERFACE}@0.2 ${HANDLER_FUNC}; it exports ${list}`,
+  );
+}
+
+/** The memories that one instance of a plan needs, and their images where it is restored. */
+export type RestorableState = {
+  readonly kind: 'restorable';
+  readonly images: readonly { readonly key: MemoryKey; readonly image: MemoryImage }[];
+  readonly globals: readonly GlobalState[];
+};
+
+/** A snapshot as the runtime holds it: checked, its images open. Code is compiled apart, once per code digest. */
+export type LoadedSnapshot = {
+  readonly digest: Digest;
+  readonly manifest: Manifest;
+  readonly handler: LiftedExport;
+  readonly state: RestorableState | Extract<SnapshotState, { kind: 'fresh' }>;
+};
+
+/** Loads snapshots and keeps those that it has loaded. */
+export class SnapshotLoader {
+  readonly #store: SnapshotStore;
+  readonly #images: ImageLoader;
+  readonly #loaded = new Map<Digest, LoadedSnapshot>();
+
+  constructor(store: SnapshotStore) {
+    this.#store = store;
+    this.#images = new ImageLoader(store);
+  }
+
+  /** @throws ThawError STORE_*, WRONG_WORLD */
+  load(digest: Digest): LoadedSnapshot {
+    let snapshot = this.#loaded.get(digest);
+    if (snapshot === undefined) {
+      const manifest = this.#store.loadManifest(digest);
+      snapshot = { digest, manifest, handler: handlerOf(manifest.plan), state: this.#state(manifest, digest) };
+      this.#loaded.set(digest, snapshot);
+    }
+    return snapshot;
+  }
+
+  #state({ state }: Manifest, digest: Digest): LoadedSnapshot['state'] {
+    if (state.kind === 'fresh') return state;
+    const images = state.memories.map((memory) => ({
+      key: { instance: memory.instance, index: memory.index },
+      image: this.#images.load(memory, `snapshot ${digest.slice(0, 12)}`),
+    }));
+    return { kind: 'restorable', images, globals: state.globals };
+  }
+}
