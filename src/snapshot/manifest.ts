@@ -50,8 +50,23 @@ export type Manifest = {
   readonly plan: LinkPlan;
   /** One entry per `plan.modules`. */
   readonly code: readonly (ObjectRef & { readonly shape: ModuleShape })[];
-  /** Over the plan and the code digests: snapshots with the same code digest can share slots. */
+  /** Of the plan and the code, see code-digest.ts: snapshots with the same code digest can share slots. */
   readonly codeDigest: Digest;
   readonly state: SnapshotState;
   readonly component: ObjectRef & { readonly producers: readonly string[] };
 };
+
+/** Every object a manifest needs, with the part it plays, for messages and for collection. */
+export function objectsOf(manifest: Manifest): readonly { readonly ref: ObjectRef; readonly role: string }[] {
+  const { code, component, state } = manifest;
+  const memories = state.kind === 'restorable' ? state.memories : [];
+  const layers = memories.flatMap(({ instance, index, base, delta }) => [
+    { ref: base, role: `base image of memory ${index} of instance ${instance}` },
+    { ref: delta, role: `delta layer of memory ${index} of instance ${instance}` },
+  ]);
+  return [
+    ...code.map((ref, module) => ({ ref, role: `code of module ${module}` })),
+    ...layers.flatMap(({ ref, role }) => (ref === null ? [] : [{ ref, role }])),
+    { ref: component, role: 'component' },
+  ];
+}
