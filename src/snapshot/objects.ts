@@ -1,0 +1,227 @@
+/** The content-addressed half of the store: `objects/<2 hex digits>/<62 hex digits>`, raw bytes, named by SHA-256. */
+import { closeSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { ThawError, invariant } from '../errors.ts';
+import type { Digest } from '../wasm/plan.ts';
+import { isDigest, sha256, sha256OfFile } from './digest.ts';
+import { errnoOf, storeError, withStoreErrors } from './file-ops.ts';
+import type { ObjectRef } from './manifest.ts';
+import { replaceFile } from './write-file.ts';
+import type { Scratch } from './write-file.ts';
+
+/** An open, verified object. The descriptor belongs to the store and is open until the store is closed. */
+export type OpenObject = { readonly fd: number; readonly bytes: number };
+
+/** An object as the directory lists it: `diskBytes` is what it takes up, less than `bytes` when it has holes. */
+export type ObjectEntry = ObjectRef & { readonly path: string; readonly diskBytes: number; readonly mtimeMs: number };
+
+/** The descriptor's content had the object's digest when its file had this identity. */
+type VerifiedFile = { readonly fd: number; readonly identity: string };
+
+/** Objects never change: the mode says so to whoever opens one in an editor. */
+const OBJECT_MODE = 0o444;
+
+export class ObjectFiles {
+  readonly #directory: string;
+  readonly #scratch: Scratch;
+  readonly #verified = new Map<Digest, VerifiedFile>();
+  /** Every descriptor that was handed out, also those whose file has been replaced since: they may be in use. */
+  readonly #descriptors: number[] = [];
+
+  constructor(directory: string, scratch: Scratch) {
+    this.#directory = directory;
+    this.#scratch = scratch;
+  }
+
+  path(digest: Digest): string {
+    invariant(isDigest(digest), `a digest is 64 lower-case hex digits, not ${JSON.stringify(digest)}`);
+    return join(this.#directory, digest.slice(0, 2), digest.slice(2));
+  }
+
+  async put(bytes: Uint8Array): Promise<ObjectRef> {
+    const ref = { digest: sha256(bytes), bytes: bytes.length };
+    const path = this.path(ref.digest);
+    await this.#scratch.ops.makeDirectory(dirname(path)).catch((error: unknown) => {
+      throw storeError(error, `writing ${bytes.length} bytes to ${path}: making its directory`);
+    });
+    if (!(await this.#keep(path, ref))) await replaceFile(this.#scratch, path, bytes, OBJECT_MODE);
+    return ref;
+  }
+
+  /**
+   * Whether the object is there and whole. If so it is as good as new: young, so that a collection that is running spares
+   * it, and durable, which another process that wrote it just now may not have come to. On any error the answer is no:
+   * writing it anew mends what can be mended and reports what cannot.
+   */
+  async #keep(path: string, ref: ObjectRef): Promise<boolean> {
+    try {
+      const fd = openSync(path, 'r');
+      try {
+        if (fstatSync(fd).size !== ref.bytes || sha256OfFile(fd, ref.bytes) !== ref.digest) return false;
+      } finally {
+        closeSync(fd);
+      }
+      await this.#scratch.ops.touch(path);
+      await this.#scratch.ops.syncDirectory(dirname(path));
+      return true;
+    } catch {
+      return false;
+    }
+  }
+
+  /** Makes an object young, see `GC_GRACE_MS`, if it is there and this process may: it may be another user's. */
+  async touch(digest: Digest): Promise<void> {
+    await this.#scratch.ops.touch(this.path(digest)).catch(() => undefined);
+  }
+
+  /** That the object is there, with the right size. Its digest is checked when it is read. */
+  check(ref: ObjectRef, role: string): void {
+    const path = this.path(ref.digest);
+    const found = withStoreErrors(`looking at ${path}`, () => statSync(path, { throwIfNoEntry: false }));
+    if (found === undefined) throw missing(path, ref.digest, role);
+    if (found.size !== ref.bytes) throw wrongSize(path, ref.bytes, found.size, role);
+  }
+
+  read(ref: ObjectRef, role: string): Uint8Array {
+    return this.#withFile(ref.digest, role, (fd, path) => {
+      const { size } = fstatSync(fd);
+      if (size !== ref.bytes) throw wrongSize(path, ref.bytes, size, role);
+      return readVerified(fd, path, ref.digest, role);
+    });
+  }
+
+  /** Reads an object whose size is not known. `refuse` makes the error when it has more than `limit` bytes. */
+  readUpTo(digest: Digest, limit: number, role: string, refuse: (bytes: number) => Error): Uint8Array {
+    return this.#withFile(digest, role, (fd, path) => {
+      const { size } = fstatSync(fd);
+      if (size > limit) throw refuse(size);
+      return readVerified(fd, path, digest, role);
+    });
+  }
+
+  open(ref: ObjectRef, role: string): OpenObject {
+    const path = this.path(ref.digest);
+    const known = this.#verified.get(ref.digest);
+    if (known !== undefined && this.#isWhole(known, path, ref, role)) return { fd: known.fd, bytes: ref.bytes };
+    const fd = openObject(path, ref.digest, role);
+    try {
+      const identity = withStoreErrors(`reading ${path}`, () => verify(fd, path, ref, role));
+      this.#verified.set(ref.digest, { fd, identity });
+    } catch (error) {
+      closeSync(fd);
+      throw error;
+    }
+    this.#descriptors.push(fd);
+    return { fd, bytes: ref.bytes };
+  }
+
+  /** Whether a descriptor still has the content; when its file was touched since, that is found out anew. */
+  #isWhole({ fd, identity }: VerifiedFile, path: string, ref: ObjectRef, role: string): boolean {
+    if (identityOf(fd) === identity) return fstatSync(fd).size === ref.bytes;
+    try {
+      this.#verified.set(ref.digest, { fd, identity: verify(fd, path, ref, role) });
+      return true;
+    } catch {
+      // The file at the path may be another by now; if it is not, opening it tells what is wrong.
+      return false;
+    }
+  }
+
+  #withFile<T>(digest: Digest, role: string, use: (fd: number, path: string) => T): T {
+    const path = this.path(digest);
+    const fd = openObject(path, digest, role);
+    try {
+      return withStoreErrors(`reading ${path}`, () => use(fd, path));
+    } finally {
+      closeSync(fd);
+    }
+  }
+
+  has(digest: Digest): boolean {
+    return statSync(this.path(digest), { throwIfNoEntry: false }) !== undefined;
+  }
+
+  /** The objects whose digest begins with `prefix`, of two digits or more. */
+  matching(prefix: string): Digest[] {
+    return this.#digestsIn(prefix.slice(0, 2)).filter((digest) => digest.startsWith(prefix));
+  }
+
+  /** Every object, in the order of digests. What is not an object is left out, and left alone. */
+  list(): ObjectEntry[] {
+    return listDirectory(this.#directory)
+      .filter((name) => /^[0-9a-f]{2}$/.test(name))
+      .flatMap((name) => this.#digestsIn(name))
+      .flatMap((digest) => {
+        const path = this.path(digest);
+        const found = statSync(path, { throwIfNoEntry: false });
+        return found === undefined
+          ? []
+          : [{ digest, path, bytes: found.size, diskBytes: found.blocks * 512, mtimeMs: found.mtimeMs }];
+      });
+  }
+
+  #digestsIn(fanOut: string): Digest[] {
+    return listDirectory(join(this.#directory, fanOut))
+      .map((name) => fanOut + name)
+      .filter(isDigest);
+  }
+
+  close(): void {
+    for (const fd of this.#descriptors.splice(0)) closeSync(fd);
+    this.#verified.clear();
+  }
+}
+
+function openObject(path: string, digest: Digest, role: string): number {
+  try {
+    return openSync(path, 'r');
+  } catch (error) {
+    if (errnoOf(error) === 'ENOENT') throw missing(path, digest, role);
+    throw storeError(error, `${role}: opening ${path}`);
+  }
+}
+
+/** Checks size and digest of an open file; returns the identity for which this holds. */
+function verify(fd: number, path: string, ref: ObjectRef, role: string): string {
+  // Taken first: a change during the hashing gives another identity, and the next use hashes again.
+  const identity = identityOf(fd);
+  const { size } = fstatSync(fd);
+  if (size !== ref.bytes) throw wrongSize(path, ref.bytes, size, role);
+  const found = sha256OfFile(fd, size);
+  if (found !== ref.digest) throw wrongDigest(path, ref.digest, found, role);
+  return identity;
+}
+
+function readVerified(fd: number, path: string, digest: Digest, role: string): Uint8Array {
+  const { buffer, byteOffset, byteLength } = readFileSync(fd);
+  // No Buffer leaves here: its slice() is a view where a Uint8Array's is a copy.
+  const bytes = new Uint8Array(buffer, byteOffset, byteLength);
+  const found = sha256(bytes);
+  if (found !== digest) throw wrongDigest(path, digest, found, role);
+  return bytes;
+}
+
+function identityOf(fd: number): string {
+  const { dev, ino, size, mtimeNs } = fstatSync(fd, { bigint: true });
+  return `${dev}:${ino}:${size}:${mtimeNs}`;
+}
+
+export function listDirectory(path: string): string[] {
+  return withStoreErrors(`listing ${path}`, () => {
+    try {
+      return readdirSync(path).toSorted();
+    } catch (error) {
+      if (errnoOf(error) === 'ENOENT') return [];
+      throw error;
+    }
+  });
+}
+
+const missing = (path: string, digest: Digest, role: string): ThawError =>
+  new ThawError('STORE_OBJECT_MISSING', `${role}: object ${digest} is not in the store (no file ${path})`);
+
+const wrongSize = (path: string, expected: number, found: number, role: string): ThawError =>
+  new ThawError('STORE_OBJECT_CORRUPT', `${role}: ${path} is damaged: expected ${expected} bytes, found ${found}`);
+
+const wrongDigest = (path: string, expected: Digest, found: Digest, role: string): ThawError =>
+  new ThawError('STORE_OBJECT_CORRUPT', `${role}: ${path} is damaged: expected SHA-256 ${expected}, found ${found}`);

@@ -1,0 +1,247 @@
+import assert from 'node:assert/strict';
+import { fstatSync, mkdirSync, readFileSync, readSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { test } from 'node:test';
+import { canonicalJson } from '../../src/snapshot/canonical-json.ts';
+import { sha256 } from '../../src/snapshot/digest.ts';
+import { SnapshotStore } from '../../src/snapshot/store.ts';
+import {
+  PAGE,
+  age,
+  bytesOf,
+  damage,
+  flipBit,
+  objectPath,
+  openStore,
+  putSnapshot,
+  temporaryDirectory,
+  thawError,
+} from './support.ts';
+
+test('putObject() stores bytes under their digest, readObject() gives them back', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  for (const bytes of [bytesOf('some code'), new Uint8Array(0), new Uint8Array(PAGE + 1).fill(3, PAGE)]) {
+    const ref = await store.putObject(bytes);
+    assert.deepEqual(ref, { digest: sha256(bytes), bytes: bytes.length });
+    assert.deepEqual(store.readObject(ref), bytes);
+    assert.deepEqual(new Uint8Array(readFileSync(objectPath(directory, ref))), bytes);
+  }
+  assert.deepEqual(readdirSync(join(directory, 'tmp')), []);
+});
+
+test('putObject() leaves holes where an image is zero', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const image = new Uint8Array(10 * 1024 * 1024);
+  image[5 * PAGE] = 1;
+  image[image.length - PAGE - 1] = 2;
+  const ref = await store.putObject(image);
+  const { size, blocks } = statSync(objectPath(directory, ref));
+  assert.equal(size, image.length);
+  // Two pages, and what file systems add for their own maps.
+  assert.ok(blocks * 512 <= 16 * PAGE, `${blocks * 512} bytes on disk`);
+  assert.equal(Buffer.compare(store.readObject(ref), image), 0);
+});
+
+test('putObject() of what is there keeps the file, and makes it young', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const ref = await store.putObject(bytesOf('code'));
+  const path = objectPath(directory, ref);
+  age(path, 60_000);
+  const { ino } = statSync(path);
+  assert.deepEqual(await store.putObject(bytesOf('code')), ref);
+  assert.equal(statSync(path).ino, ino);
+  assert.ok(Date.now() - statSync(path).mtimeMs < 30_000);
+});
+
+test('openObject() verifies once, and gives the same descriptor until the store is closed', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const ref = await store.putObject(bytesOf('an image'));
+  const { fd, bytes } = store.openObject(ref);
+  assert.equal(bytes, 8);
+  const content = Buffer.alloc(8);
+  readSync(fd, content, 0, 8, 0);
+  assert.equal(content.toString(), 'an image');
+  assert.equal(store.openObject(ref).fd, fd);
+  // Touched by a build that puts it again: hashed again, and the same file.
+  age(objectPath(directory, ref), 60_000);
+  assert.equal(store.openObject(ref).fd, fd);
+  // Removed by a collection: those who have it open keep it.
+  rmSync(objectPath(directory, ref));
+  assert.equal(store.openObject(ref).fd, fd);
+  store.close();
+  assert.throws(() => fstatSync(fd), { code: 'EBADF' });
+});
+
+test('openObject() finds damage that came after the first time', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const ref = await store.putObject(bytesOf('an image'));
+  const { fd } = store.openObject(ref);
+  const path = objectPath(directory, ref);
+  age(path, 60_000);
+  store.openObject(ref);
+  damage(path, flipBit);
+  assert.throws(() => store.openObject(ref, 'base image'), thawError('STORE_OBJECT_CORRUPT', 'base image', path));
+  await store.putObject(bytesOf('an image'));
+  assert.notEqual(store.openObject(ref).fd, fd);
+});
+
+test('a ref resolves by name, by digest and by the beginning of the digest', async (t) => {
+  const store = openStore(t);
+  const { ref, manifest } = await putSnapshot(store);
+  await store.setRef('hello', ref.digest, 'hello.js');
+  for (const text of ['hello', ref.digest, ref.digest.slice(0, 8), ref.digest.slice(0, 63)]) {
+    assert.equal(store.resolve(text), ref.digest);
+  }
+  assert.deepEqual(store.loadManifest(ref.digest), manifest);
+  for (const text of [ref.digest.slice(0, 7), 'f'.repeat(64), '0123456789']) {
+    assert.throws(() => store.resolve(text), thawError('STORE_NOT_FOUND', text));
+  }
+});
+
+test('resolve() prefers a name to a prefix, and suggests names that are near', async (t) => {
+  const store = openStore(t);
+  const [one, two] = [await putSnapshot(store, 'one'), await putSnapshot(store, 'two')];
+  const name = one.ref.digest.slice(0, 8);
+  await store.setRef(name, two.ref.digest, 'two.js');
+  assert.equal(store.resolve(name), two.ref.digest);
+  await store.setRef('hello', one.ref.digest, 'one.js');
+  assert.throws(() => store.resolve('helo'), thawError('STORE_NOT_FOUND', '"helo"', 'did you mean "hello"?'));
+});
+
+test('resolve() refuses a prefix of two digests and tells both', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const digests = ['0', '1'].map((last) => `abcdef01${last.padStart(56, '0')}`);
+  mkdirSync(join(directory, 'objects', 'ab'));
+  for (const digest of digests) writeFileSync(objectPath(directory, { digest, bytes: 0 }), '');
+  assert.throws(() => store.resolve('abcdef01'), thawError('STORE_NOT_FOUND', ...digests));
+});
+
+test('equal snapshots have equal digests', async (t) => {
+  const [here, there] = [openStore(t), openStore(t)];
+  assert.deepEqual((await putSnapshot(here)).ref, (await putSnapshot(there)).ref);
+});
+
+test('setRef() replaces, listRefs() lists in order, removeRef() forgets', async (t) => {
+  const store = openStore(t);
+  const [one, two] = [await putSnapshot(store, 'one'), await putSnapshot(store, 'two')];
+  const before = Date.now();
+  await store.setRef('b', one.ref.digest, 'one.js');
+  await store.setRef('a.json', one.ref.digest, 'one.js');
+  await store.setRef('b', two.ref.digest, 'two.js');
+  assert.deepEqual(
+    store.listRefs().map(({ name, digest, source }) => ({ name, digest, source })),
+    [
+      { name: 'a.json', digest: one.ref.digest, source: 'one.js' },
+      { name: 'b', digest: two.ref.digest, source: 'two.js' },
+    ],
+  );
+  for (const { createdAt } of store.listRefs()) {
+    assert.ok(Date.parse(createdAt) >= before && Date.parse(createdAt) <= Date.now());
+  }
+  await store.removeRef('b');
+  assert.deepEqual(
+    store.listRefs().map(({ name }) => name),
+    ['a.json'],
+  );
+  await assert.rejects(store.removeRef('b'), thawError('STORE_NOT_FOUND', '"b"'));
+});
+
+test('names are those of the table of errors', async (t) => {
+  const store = openStore(t);
+  const { ref } = await putSnapshot(store);
+  for (const name of ['a', '0', 'my-app_1.2', 'a..b', 'x'.repeat(64)]) await store.setRef(name, ref.digest, 'x');
+  for (const name of ['', '.', '..', '../x', 'a/b', 'A', '-a', 'é', 'a b', 'a\n', 'x'.repeat(65), ref.digest]) {
+    await assert.rejects(store.setRef(name, ref.digest, 'x'), thawError('STORE_NAME_INVALID', JSON.stringify(name)));
+  }
+  assert.throws(() => store.resolve('../../etc/passwd'), thawError('STORE_NAME_INVALID'));
+  await assert.rejects(store.removeRef('../x'), thawError('STORE_NAME_INVALID'));
+});
+
+test('setRef() refuses a snapshot that is not whole, naming what is missing', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const { ref, manifest } = await putSnapshot(store);
+  const [main] = manifest.code;
+  assert.ok(main !== undefined);
+  rmSync(objectPath(directory, main));
+  const check = thawError(
+    'STORE_OBJECT_MISSING',
+    'code of module 0 of snapshot "hello"',
+    main.digest,
+    objectPath(directory, main),
+  );
+  await assert.rejects(store.setRef('hello', ref.digest, 'hello.js'), check);
+  assert.deepEqual(store.listRefs(), []);
+});
+
+test('putManifest() refuses what loadManifest() would refuse', async (t) => {
+  const store = openStore(t);
+  const { manifest } = await putSnapshot(store);
+  await assert.rejects(
+    store.putManifest({ ...manifest, codeDigest: '0'.repeat(64) }),
+    thawError('STORE_MANIFEST_INVALID', 'codeDigest'),
+  );
+});
+
+test('loadManifest() of another format names the command that makes it anew', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const { manifest } = await putSnapshot(store);
+  const { digest } = await store.putObject(bytesOf(canonicalJson({ ...manifest, format: 2 })));
+  assert.throws(
+    () => store.loadManifest(digest),
+    thawError('STORE_MANIFEST_INVALID', 'format 2', 'thaw build <input>'),
+  );
+  const ref = { digest, createdAt: '2026-01-01T00:00:00.000Z', source: 'apps/hello.js' };
+  writeFileSync(join(directory, 'refs', 'hello.json'), JSON.stringify(ref));
+  assert.throws(
+    () => store.loadManifest(digest),
+    thawError('STORE_MANIFEST_INVALID', 'snapshot "hello"', 'thaw build apps/hello.js --name hello'),
+  );
+});
+
+test('loadManifest() refuses an object that is no manifest', async (t) => {
+  const store = openStore(t);
+  const code = await store.putObject(bytesOf('\0asm'));
+  assert.throws(() => store.loadManifest(code.digest), thawError('STORE_MANIFEST_INVALID', code.digest));
+  const image = await store.putObject(new Uint8Array(16 * 1024 * 1024 + 1));
+  assert.throws(() => store.loadManifest(image.digest), thawError('STORE_MANIFEST_INVALID', '16777217 bytes are over'));
+});
+
+test('a damaged ref file is named, and can be removed', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const path = join(directory, 'refs', 'hello.json');
+  for (const content of ['', '{"digest":"00"}', '{"digest":']) {
+    writeFileSync(path, content);
+    assert.throws(() => store.resolve('hello'), thawError('STORE_REF_INVALID', '"hello"', path));
+    assert.throws(() => store.listRefs(), thawError('STORE_REF_INVALID', path));
+  }
+  await store.removeRef('hello');
+  assert.deepEqual(store.listRefs(), []);
+});
+
+test('open() says where there is no store, and makes one when asked', (t) => {
+  const directory = join(temporaryDirectory(t), 'deep', 'store');
+  assert.throws(() => SnapshotStore.open(directory, { create: false }), thawError('STORE_NOT_FOUND', directory));
+  SnapshotStore.open(directory, { create: true }).close();
+  assert.deepEqual(SnapshotStore.open(directory, { create: false }).listRefs(), []);
+  const file = join(dirname(directory), 'file');
+  writeFileSync(file, '');
+  assert.throws(() => SnapshotStore.open(file, { create: true }), thawError('STORE_IO_FAILED', file));
+});
+
+test('a store whose empty directories were lost on the way can be read and written', async (t) => {
+  const directory = temporaryDirectory(t);
+  const { ref } = await putSnapshot(openStore(t, directory));
+  rmSync(join(directory, 'tmp'), { recursive: true });
+  const store = SnapshotStore.open(directory, { create: false });
+  await store.setRef('hello', ref.digest, 'hello.js');
+  assert.equal(store.resolve('hello'), ref.digest);
+});
