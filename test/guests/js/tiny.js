@@ -1,0 +1,4 @@
+/** A second app on the same engine, the other way of registering a handler. */
+let counter = 0;
+
+addEventListener('fetch', (event) => event.respondWith(new Response(`tiny ${++counter}\n`)));
