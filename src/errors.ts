@@ -27,7 +27,9 @@ export const ERRORS = {
   BUILD_TOOLS_MISSING: row('Install the build tools beside thaw: npm install --include=optional'),
   BUILD_INPUT_MISSING: row('Check the path.'),
   BUILD_SOURCE_ERROR: row('Mend the source at the place named above.'),
-  BUILD_NO_HANDLER: row("Write export default { fetch(request) { … } }, or addEventListener('fetch', …) at the top level."),
+  BUILD_NO_HANDLER: row(
+    "Write export default { fetch(request) { … } }, or addEventListener('fetch', …) at the top level.",
+  ),
   BUILD_INIT_FAILED: row(
     'The top level of the app runs at build time and must end without an error; move what fails into the handler.',
   ),
@@ -116,7 +118,7 @@ export class ThawError extends Error {
 
   /** The HTTP status for the client, 500 for errors that were not meant for one. */
   get status(): number {
-    const { status } = ERRORS[this.code] as ErrorRow;
+    const { status } = ERRORS[this.code];
     return status ?? 500;
   }
 }

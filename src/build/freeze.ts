@@ -1,8 +1,10 @@
 import type { CompiledModule } from '../runtime/code.ts';
 import { handlerOf } from '../runtime/snapshot.ts';
 import { codeDigest } from '../snapshot/code-digest.ts';
-import { countNonZeroPages, trimImage } from '../snapshot/layer.ts';
+import { sha256 } from '../snapshot/digest.ts';
+import { countNonZeroPages, diffImage, encodeDelta, trimImage } from '../snapshot/layer.ts';
 import {
+  IMAGE_PAGE_BYTES,
   SNAPSHOT_FORMAT,
   type Manifest,
   type MemoryState,
@@ -67,8 +69,18 @@ function unrestorableGlobals({ globals }: CapturedState): string[] {
     .map(({ instance, name }) => `${name} of core instance ${instance} holds a NaN, whose bits cannot be set back`);
 }
 
+export type FreezeOptions = {
+  /**
+   * Base layers for a code digest, one per memory of the plan, null where there is none; undefined when none are known.
+   * Without them the image is its own base.
+   */
+  readonly baseOf?: (codeDigest: Digest) => Promise<readonly (BaseImage | null)[] | undefined>;
+};
+
+export type BaseImage = { readonly ref: ObjectRef; readonly bytes: Uint8Array };
+
 /** Freezes a component into the store. @throws as {@link prepare}, and ThawError STORE_* */
-export async function freeze(bytes: Uint8Array, store: SnapshotStore): Promise<Frozen> {
+export async function freeze(bytes: Uint8Array, store: SnapshotStore, options: FreezeOptions = {}): Promise<Frozen> {
   const prepared = await prepare(bytes);
   const { component, modules, reasons, captured } = prepared;
   const restorable = reasons.length === 0;
@@ -77,15 +89,19 @@ export async function freeze(bytes: Uint8Array, store: SnapshotStore): Promise<F
     const rewritten = rewriteModule(module, { state: restorable ? 'strip' : 'keep', names: false });
     code.push({ ...(await store.putObject(rewritten.code)), shape: rewritten.shape });
   }
-  const state: SnapshotState = restorable ? await freezeState(captured, store) : { kind: 'fresh', reasons };
+  const ofCode = codeDigest(component.plan, code);
+  const state: SnapshotState = restorable
+    ? await freezeState(captured, (await options.baseOf?.(ofCode)) ?? [], store)
+    : { kind: 'fresh', reasons };
   const manifest: Manifest = {
     format: SNAPSHOT_FORMAT,
     plan: component.plan,
     code,
-    codeDigest: codeDigest(component.plan, code),
+    codeDigest: ofCode,
     state,
     component: {
-      ...(await store.putObject(bytes)),
+      digest: sha256(bytes),
+      bytes: bytes.length,
       producers: component.producers.map(({ field, name, version }) => `${field} ${name} ${version}`.trim()),
     },
   };
@@ -93,12 +109,36 @@ export async function freeze(bytes: Uint8Array, store: SnapshotStore): Promise<F
   return { digest, manifest };
 }
 
-async function freezeState(captured: CapturedState, store: SnapshotStore): Promise<SnapshotState> {
+async function freezeState(
+  captured: CapturedState,
+  bases: readonly (BaseImage | null)[],
+  store: SnapshotStore,
+): Promise<SnapshotState> {
   const memories: MemoryState[] = [];
-  for (const { key, pages, max, bytes } of captured.memories) {
+  for (const [index, { key, pages, max, bytes }] of captured.memories.entries()) {
     const image = trimImage(bytes);
-    const base: ObjectRef | null = image.length === 0 ? null : await store.putObject(image);
-    memories.push({ ...key, pages, max, base, delta: null, nonZeroPages: countNonZeroPages(image), deltaPages: 0 });
+    const layers = await freezeImage(image, bases[index] ?? null, store);
+    memories.push({ ...key, pages, max, nonZeroPages: countNonZeroPages(image), ...layers });
   }
   return { kind: 'restorable', memories, globals: captured.globals };
 }
+
+type Layers = Pick<MemoryState, 'base' | 'delta' | 'deltaPages'>;
+
+/** Lays the image over the base where that is worth it, else makes the image a base of its own. */
+async function freezeImage(image: Uint8Array, base: BaseImage | null, store: SnapshotStore): Promise<Layers> {
+  if (base !== null) {
+    const diff = diffImage(base.bytes, image);
+    if (diff.pages.length === 0) return { base: base.ref, delta: null, deltaPages: 0 };
+    if (diff.pages.length <= image.length / IMAGE_PAGE_BYTES / WORTHWHILE_SHARE) {
+      return { base: base.ref, delta: await store.putObject(encodeDelta(diff)), deltaPages: diff.pages.length };
+    }
+  }
+  return { base: image.length === 0 ? null : await store.putObject(image), delta: null, deltaPages: 0 };
+}
+
+/**
+ * A delta is worth it up to half of the image: beyond, a slot would hold more private copies of the delta than it shares
+ * pages of the base.
+ */
+const WORTHWHILE_SHARE = 2;

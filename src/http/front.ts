@@ -291,12 +291,10 @@ class Deadline {
   #callback: (() => void) | null = null;
 
   constructor(ms: number) {
-    let resolvePassed: () => void = () => {};
-    this.passed = new Promise((resolve) => {
-      resolvePassed = resolve;
-    });
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.passed = promise;
     this.#timer = setTimeout(() => {
-      resolvePassed();
+      resolve();
       this.#callback?.();
     }, ms);
   }

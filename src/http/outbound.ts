@@ -53,7 +53,7 @@ export class Outbound {
       const response = await agent.request({
         origin: `${target.scheme}://${target.host}:${target.port}`,
         path: pathOf(request),
-        method: methodText(request.method) as Dispatcher.HttpMethod,
+        method: methodText(request.method),
         headers: [...request.fields.raw],
         body: request.pipe === null ? null : pipeBody(request.pipe),
         headersTimeout: milliseconds(options?.firstByteTimeout, DEFAULT_RESPONSE_MS),

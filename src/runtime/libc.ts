@@ -32,7 +32,7 @@ function fail(call: string): never {
 export const kernelPageBytes = (): number => getpagesizeRaw() as number;
 
 /** Where the bytes of a buffer lie. A linear memory that grows in place keeps its address. */
-export const addressOf = (buffer: ArrayBufferLike): bigint => BigInt(koffi.address(buffer));
+export const addressOf = (buffer: ArrayBufferLike): bigint => koffi.address(buffer);
 
 /** Maps `length` bytes of a file over what is at `address`, copy-on-write. */
 export function mapFile(address: bigint, length: number, fd: number): void {

@@ -127,7 +127,7 @@ export class Slot {
       hostImport: (from, linked) => binder.bind(from, linked),
     });
     this.#instance = instance;
-    this.#handler = WebAssembly.promising(instance.exported(handler)) as Handler;
+    this.#handler = WebAssembly.promising(instance.exported(handler));
     return instance;
   }
 

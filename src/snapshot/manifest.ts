@@ -53,12 +53,13 @@ export type Manifest = {
   /** Of the plan and the code, see code-digest.ts: snapshots with the same code digest can share slots. */
   readonly codeDigest: Digest;
   readonly state: SnapshotState;
+  /** What it was frozen from, for people; the component itself is not kept. */
   readonly component: ObjectRef & { readonly producers: readonly string[] };
 };
 
 /** Every object a manifest needs, with the part it plays, for messages and for collection. */
 export function objectsOf(manifest: Manifest): readonly { readonly ref: ObjectRef; readonly role: string }[] {
-  const { code, component, state } = manifest;
+  const { code, state } = manifest;
   const memories = state.kind === 'restorable' ? state.memories : [];
   const layers = memories.flatMap(({ instance, index, base, delta }) => [
     { ref: base, role: `base image of memory ${index} of instance ${instance}` },
@@ -67,6 +68,5 @@ export function objectsOf(manifest: Manifest): readonly { readonly ref: ObjectRe
   return [
     ...code.map((ref, module) => ({ ref, role: `code of module ${module}` })),
     ...layers.flatMap(({ ref, role }) => (ref === null ? [] : [{ ref, role }])),
-    { ref: component, role: 'component' },
   ];
 }

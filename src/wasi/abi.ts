@@ -15,6 +15,13 @@ const strictUtf16 = new TextDecoder('utf-16le', { fatal: true, ignoreBOM: true }
 const UTF16_TAG = 0x8000_0000;
 
 /**
+ * What lifting the parameters of one call may take of the host's memory, counted as the bytes that strings and the
+ * elements of lists have in the guest's. Elements may overlap: without a bound, a list of a million strings that are all
+ * the same megabyte would be copied in full. Enough for eight header sections of 128 KiB.
+ */
+export const MAX_LIFTED_BYTES = 1_048_576;
+
+/**
  * The view that one `canon lower` or `canon lift` has of its instance: memory, realloc, string encoding, handles. Every
  * access is checked against the memory as it is now; what is wrong is an ABI_VIOLATION, which traps the guest.
  *
@@ -28,6 +35,8 @@ export class Abi {
   /** Both views are over the memory's current buffer; growing detaches it, and they are made anew at the next use. */
   #view = new DataView(new ArrayBuffer(0));
   #bytes = Buffer.alloc(0);
+  /** Bytes lifted in the call that is going on, of {@link MAX_LIFTED_BYTES}. */
+  #lifted = 0;
 
   constructor(options: {
     handles: HandleTable;
@@ -42,18 +51,20 @@ export class Abi {
   }
 
   get view(): DataView {
-    if (this.#view.byteLength === 0) this.#refresh();
+    // Asked of the bytes: the length of a detached DataView throws.
+    if (this.#bytes.byteLength === 0) this.#refresh();
     return this.#view;
   }
 
   /** The whole memory as bytes. */
   get bytes(): Buffer {
-    if (this.#view.byteLength === 0) this.#refresh();
+    if (this.#bytes.byteLength === 0) this.#refresh();
     return this.#bytes;
   }
 
   #refresh(): void {
-    if (this.#memory === null) throw new ThawError('ABI_VIOLATION', 'a value needs memory, but the lowering names none');
+    if (this.#memory === null)
+      throw new ThawError('ABI_VIOLATION', 'a value needs memory, but the lowering names none');
     this.#view = new DataView(this.#memory.buffer);
     this.#bytes = Buffer.from(this.#memory.buffer);
   }
@@ -72,9 +83,26 @@ export class Abi {
     return at;
   }
 
+  /** A call begins: nothing of it is lifted yet. */
+  beginCall(): void {
+    this.#lifted = 0;
+  }
+
+  /** Counts bytes that are about to be copied out of the guest's memory; GUEST_LIMIT when one call lifts too many. */
+  charge(bytes: number): void {
+    this.#lifted += bytes;
+    if (this.#lifted > MAX_LIFTED_BYTES) {
+      throw new ThawError(
+        'GUEST_LIMIT',
+        `one call passes strings and lists of ${this.#lifted} bytes or more, where ${MAX_LIFTED_BYTES} are the limit`,
+      );
+    }
+  }
+
   /** Memory from the guest's allocator. May grow the memory: views taken before must not be used after. */
   allocate(size: number, align: number): number {
-    if (this.#realloc === null) throw new ThawError('ABI_VIOLATION', 'a value needs realloc, but the lowering names none');
+    if (this.#realloc === null)
+      throw new ThawError('ABI_VIOLATION', 'a value needs realloc, but the lowering names none');
     return this.check(this.#realloc(0, 0, align, size), size, align);
   }
 
@@ -110,6 +138,7 @@ export class Abi {
 
   #loadUtf8(pointer: number, length: number): string {
     const at = this.check(pointer, length, 1);
+    this.charge(length);
     // Short strings are mostly ASCII: one pass in JavaScript is cheaper than a call into the decoder.
     if (length <= 64) {
       const ascii = asciiOf(this.bytes, at, length);
@@ -120,11 +149,13 @@ export class Abi {
 
   #loadUtf16(pointer: number, units: number): string {
     const at = this.check(pointer, units * 2, 2);
+    this.charge(units * 2);
     return decode(strictUtf16, this.bytes.subarray(at, at + units * 2), 'UTF-16');
   }
 
   #loadLatin1(pointer: number, length: number): string {
     const at = this.check(pointer, length, 2);
+    this.charge(length);
     return this.bytes.toString('latin1', at, at + length);
   }
 

@@ -73,8 +73,9 @@ export class Guest {
   suspend(work: Promise<unknown>): Promise<void> {
     this.checkAborted();
     return new Promise((resolve, reject) => {
+      // Work that outlives its abort may settle while the guest is suspended again, in another request even.
       const settle = (then: () => void) => () => {
-        this.#rejectSuspended = null;
+        if (this.#rejectSuspended === reject) this.#rejectSuspended = null;
         then();
       };
       this.#rejectSuspended = reject;

@@ -21,7 +21,7 @@ export class HandleTable {
   readonly #free: number[] = [];
   readonly #limit: number;
 
-  /** @param limit how many handles one guest may hold at a time; more is an ABI_VIOLATION trap */
+  /** @param limit how many handles one guest may hold at a time; more is a GUEST_LIMIT trap */
   constructor(limit: number) {
     this.#limit = limit;
   }
@@ -38,7 +38,10 @@ export class HandleTable {
       return reused;
     }
     if (this.#entries.length > this.#limit) {
-      throw new ThawError('ABI_VIOLATION', `a new ${resource.resource} was wanted while ${this.#limit} handles are open, the limit`);
+      throw new ThawError(
+        'GUEST_LIMIT',
+        `a new ${resource.resource} was wanted while ${this.#limit} handles are open, the limit`,
+      );
     }
     return this.#entries.push(resource) - 1;
   }

@@ -132,6 +132,7 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
   const bind = (guest: Guest, abi: Abi): CoreFunction => {
     return (...flat) => {
       guest.checkAborted();
+      abi.beginCall();
       const value = implementation(guest, ...lift(abi, flat));
       if (!(value instanceof Promise)) return lower(abi, flat, value);
       invariant(suspends, `${func.name} returned a promise but is not declared to suspend`);

@@ -109,10 +109,13 @@ export interface BodyTransport {
   abort(): void;
 }
 
+const TERMINATED: ErrorCode = { tag: 'connection-terminated' };
+
 type PipeState =
   | { readonly kind: 'open' }
   | { readonly kind: 'finished'; readonly trailers: Fields | null }
-  | { readonly kind: 'aborted' }
+  /** `error` is what the guest is told when it finishes the body all the same. */
+  | { readonly kind: 'aborted'; readonly error: ErrorCode }
   | { readonly kind: 'failed'; readonly error: StreamError };
 
 /**
@@ -154,7 +157,10 @@ export class OutgoingBodyPipe implements Waitable {
     if (this.#state.kind === 'failed') return err(this.#state.error);
     if (this.#state.kind !== 'open') return err(CLOSED);
     if (bytes.length === 0) return OK;
-    if (!this.#countDown(bytes.length)) return err(failed('the body is longer than its Content-Length', this.#sizeError));
+    if (!this.#countDown(bytes.length)) {
+      this.#abort(this.#sizeError);
+      return err(failed('the body is longer than its Content-Length', this.#sizeError));
+    }
     const chunk = Buffer.from(bytes);
     if (this.#transport === null) {
       this.#chunks.push(chunk);
@@ -172,11 +178,12 @@ export class OutgoingBodyPipe implements Waitable {
     return true;
   }
 
-  /** The guest's side is complete. A body shorter than its Content-Length is an error and ends aborted. */
+  /** The guest's side is complete. A body shorter or longer than its Content-Length is an error and ends aborted. */
   finish(trailers: Fields | null): Result<undefined, ErrorCode> {
-    if (this.#state.kind !== 'open') return err({ tag: 'connection-terminated' });
+    if (this.#state.kind === 'aborted') return err(this.#state.error);
+    if (this.#state.kind !== 'open') return err(TERMINATED);
     if (this.#promised !== null && this.#promised > 0) {
-      this.abort();
+      this.#abort(this.#sizeError);
       return err(this.#sizeError);
     }
     this.#state = { kind: 'finished', trailers };
@@ -185,8 +192,12 @@ export class OutgoingBodyPipe implements Waitable {
   }
 
   abort(): void {
+    this.#abort(TERMINATED);
+  }
+
+  #abort(error: ErrorCode): void {
     if (this.#state.kind !== 'open') return;
-    this.#state = { kind: 'aborted' };
+    this.#state = { kind: 'aborted', error };
     this.#chunks = [];
     this.#transport?.abort();
     this.#wakeAll();

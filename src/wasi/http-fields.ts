@@ -161,5 +161,6 @@ export class Fields extends HostResource {
   }
 }
 
-const latin1 = (value: Uint8Array): string => Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1');
+const latin1 = (value: Uint8Array): string =>
+  Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1');
 const valueRefusal = (text: string): HeaderError | null => (BAD_VALUE.test(text) ? INVALID_SYNTAX : null);

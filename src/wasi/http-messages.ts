@@ -18,7 +18,8 @@ export function methodOf(text: string): Method {
   return METHODS.has(tag) && text === text.toUpperCase() ? { tag } : { tag: 'other', val: text };
 }
 
-export const methodText = (method: Method): string => (method.tag === 'other' ? String(method.val) : method.tag.toUpperCase());
+export const methodText = (method: Method): string =>
+  method.tag === 'other' ? String(method.val) : method.tag.toUpperCase();
 
 /** The Content-Length that fields promise, or null when they have none or not one number. */
 function promisedLength(fields: Fields): number | null {
@@ -37,7 +38,10 @@ export class IncomingRequest extends HostResource {
   readonly #source: BodySource;
   #consumed = false;
 
-  constructor(head: { method: string; pathWithQuery: string; scheme: 'HTTP' | 'HTTPS'; authority: string; headers: Fields }, source: BodySource) {
+  constructor(
+    head: { method: string; pathWithQuery: string; scheme: 'HTTP' | 'HTTPS'; authority: string; headers: Fields },
+    source: BodySource,
+  ) {
     super();
     this.method = methodOf(head.method);
     this.pathWithQuery = head.pathWithQuery;

@@ -127,7 +127,8 @@ const WIT = `
     get: func() -> option<result<result<incoming-response, error-code>>>;
   }`;
 
-const isErrorCode = (cause: unknown): cause is ErrorCode => typeof cause === 'object' && cause !== null && 'tag' in cause;
+const isErrorCode = (cause: unknown): cause is ErrorCode =>
+  typeof cause === 'object' && cause !== null && 'tag' in cause;
 
 const fieldsFuncs: Record<string, HostFunction> = {
   '[constructor]fields': () => Fields.empty(),
@@ -165,11 +166,13 @@ const outgoingFuncs: Record<string, HostFunction> = {
   '[method]outgoing-request.method': (_, self: OutgoingRequest) => self.method,
   '[method]outgoing-request.set-method': (_, self: OutgoingRequest, method: Method) => self.setMethod(method),
   '[method]outgoing-request.path-with-query': (_, self: OutgoingRequest) => self.pathWithQuery,
-  '[method]outgoing-request.set-path-with-query': (_, self: OutgoingRequest, path?: string) => self.setPathWithQuery(path),
+  '[method]outgoing-request.set-path-with-query': (_, self: OutgoingRequest, path?: string) =>
+    self.setPathWithQuery(path),
   '[method]outgoing-request.scheme': (_, self: OutgoingRequest) => self.scheme,
   '[method]outgoing-request.set-scheme': (_, self: OutgoingRequest, scheme?: Scheme) => self.setScheme(scheme),
   '[method]outgoing-request.authority': (_, self: OutgoingRequest) => self.authority,
-  '[method]outgoing-request.set-authority': (_, self: OutgoingRequest, authority?: string) => self.setAuthority(authority),
+  '[method]outgoing-request.set-authority': (_, self: OutgoingRequest, authority?: string) =>
+    self.setAuthority(authority),
   '[method]outgoing-request.headers': (_, self: OutgoingRequest) => self.fields.frozen(),
   '[constructor]outgoing-response': (_, headers: Fields) => new OutgoingResponse(headers),
   '[method]outgoing-response.status-code': (_, self: OutgoingResponse) => self.status,
@@ -178,7 +181,8 @@ const outgoingFuncs: Record<string, HostFunction> = {
   '[method]outgoing-response.body': (_, self: OutgoingResponse) => self.body(),
   '[method]outgoing-body.write': (_, self: OutgoingBody) => self.write(),
   '[static]outgoing-body.finish': (_, self: OutgoingBody, trailers?: Fields) => self.finish(trailers),
-  '[static]response-outparam.set': (guest, _param: ResponseOutparam, outcome: ResponseOutcome) => guest.call.respond(outcome),
+  '[static]response-outparam.set': (guest, _param: ResponseOutparam, outcome: ResponseOutcome) =>
+    guest.call.respond(outcome),
 };
 
 type Timeout = 'connectTimeout' | 'firstByteTimeout' | 'betweenBytesTimeout';

@@ -2,7 +2,7 @@ import { ThawError } from '../errors.ts';
 import type { Guest } from './guest.ts';
 import { HostResource } from './handles.ts';
 import type { HostInterface } from './host.ts';
-import { OK, err, ok, type Result } from './values.ts';
+import { OK, ok, type Result } from './values.ts';
 
 /** wasi:io@0.2: error, poll, streams. Source: WASI proposals, wasi-io. */
 
@@ -101,7 +101,10 @@ export abstract class OutputStream extends HostResource implements Waitable {
   /** Traps when it is more than the last `checkWrite` permitted, as the interface demands. */
   write(bytes: Uint8Array): Result<undefined, StreamError> {
     if (bytes.length > this.#permit) {
-      throw new ThawError('ABI_VIOLATION', `a write of ${bytes.length} bytes, where check-write permitted ${this.#permit}`);
+      throw new ThawError(
+        'ABI_VIOLATION',
+        `a write of ${bytes.length} bytes, where check-write permitted ${this.#permit}`,
+      );
     }
     this.#permit -= bytes.length;
     return this.accept(bytes);
@@ -134,7 +137,7 @@ async function waitUntilReady(guest: Guest, source: Waitable): Promise<void> {
 function poll(guest: Guest, list: readonly Pollable[]): number[] | Promise<number[]> {
   if (list.length === 0) throw new ThawError('ABI_VIOLATION', 'poll of an empty list would never return');
   if (list.length > MAX_POLL_LIST) {
-    throw new ThawError('ABI_VIOLATION', `poll of ${list.length} pollables, where ${MAX_POLL_LIST} is the limit`);
+    throw new ThawError('GUEST_LIMIT', `poll of ${list.length} pollables, where ${MAX_POLL_LIST} is the limit`);
   }
   const now = readyIndexes(list);
   return now.length > 0 ? now : pollLater(guest, list);
@@ -162,7 +165,8 @@ function blockingRead(guest: Guest, stream: InputStream, length: bigint): ReadRe
 }
 type ReadResult = Result<Uint8Array, StreamError>;
 
-const skipped = (result: ReadResult): Result<bigint, StreamError> => (result.tag === 'ok' ? ok(BigInt(result.val.length)) : result);
+const skipped = (result: ReadResult): Result<bigint, StreamError> =>
+  result.tag === 'ok' ? ok(BigInt(result.val.length)) : result;
 
 function blockingSkip(guest: Guest, stream: InputStream, length: bigint): unknown {
   const result = blockingRead(guest, stream, length);
@@ -186,7 +190,7 @@ function writeAll(guest: Guest, stream: OutputStream, bytes: Uint8Array): WriteR
 }
 
 async function writeInPieces(guest: Guest, stream: OutputStream, bytes: Uint8Array): Promise<WriteResult> {
-  for (let at = 0; at < bytes.length; ) {
+  for (let at = 0; at < bytes.length;) {
     await waitUntilReady(guest, stream);
     const permit = stream.checkWrite();
     if (permit.tag === 'err') return permit;
@@ -212,13 +216,16 @@ const zeroes = new Uint8Array(STREAM_CHUNK_BYTES);
 
 function writeZeroes(stream: OutputStream, length: bigint): WriteResult {
   if (length > STREAM_CHUNK_BYTES) {
-    throw new ThawError('ABI_VIOLATION', `write-zeroes of ${length} bytes, where check-write never permits more than ${STREAM_CHUNK_BYTES}`);
+    throw new ThawError(
+      'ABI_VIOLATION',
+      `write-zeroes of ${length} bytes, where check-write never permits more than ${STREAM_CHUNK_BYTES}`,
+    );
   }
   return stream.write(zeroes.subarray(0, Number(length)));
 }
 
 async function writeZeroesAndFlush(guest: Guest, stream: OutputStream, length: bigint): Promise<WriteResult> {
-  for (let left = length; left > 0n; ) {
+  for (let left = length; left > 0n;) {
     const piece = zeroes.subarray(0, chunk(left));
     const written = await writeAll(guest, stream, piece);
     if (written.tag === 'err') return written;
@@ -281,7 +288,8 @@ export const ioStreams: HostInterface = {
     '[method]output-stream.subscribe': (_, self: OutputStream) => new Pollable(self),
     '[method]output-stream.write-zeroes': (_, self: OutputStream, length: bigint) => writeZeroes(self, length),
     '[method]output-stream.blocking-write-zeroes-and-flush': writeZeroesAndFlush,
-    '[method]output-stream.splice': (_, self: OutputStream, from: InputStream, length: bigint) => splice(self, from, length),
+    '[method]output-stream.splice': (_, self: OutputStream, from: InputStream, length: bigint) =>
+      splice(self, from, length),
     '[method]output-stream.blocking-splice': blockingSplice,
   },
   suspends: [

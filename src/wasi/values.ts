@@ -124,6 +124,7 @@ function listLoader(element: WitType): (abi: Abi, pointer: number, length: numbe
   return (abi, pointer, length) => {
     const count = length >>> 0;
     const from = abi.check(pointer, count * size, align);
+    abi.charge(count * size);
     const items: unknown[] = [];
     for (let index = 0; index < count; index++) items.push(load(abi, from + index * size));
     return items;

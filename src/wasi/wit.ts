@@ -49,9 +49,7 @@ export type WitInterface = {
   readonly funcs: ReadonlyMap<string, WitFunc>;
 };
 
-const PRIMITIVES = new Set<string>(
-  'bool u8 u16 u32 u64 s8 s16 s32 s64 f32 f64 char string'.split(' '),
-);
+const PRIMITIVES = new Set<string>('bool u8 u16 u32 u64 s8 s16 s32 s64 f32 f64 char string'.split(' '));
 const TOKEN = /\s+|\/\/[^\n]*|(->|[{}()<>,;:=.]|%?[a-zA-Z_][\w-]*(?::[\w-]+\/[\w-]+)?)/gy;
 
 const isPrimitive = (word: string): word is Primitive => PRIMITIVES.has(word);
