@@ -59,13 +59,16 @@ function exceptionError(file: string, report: string, map: SourceMapV3): ThawErr
   return new ThawError('BUILD_INIT_FAILED', `${where}: at the top level: ${what}${drawing}${stack.join('')}`);
 }
 
-/** Wizer's words for a call out of the module, in both its versions. */
-const IMPORT_CALL = /attempted to call an unknown imported function: '([^']*)' '([^']*)'/;
+/** The words of Wizer 10 and of Wizer 11 for a call out of the module. */
+const IMPORT_CALLS = [
+  /attempted to call an unknown imported function: '([^']*)' '([^']*)'/,
+  /unknown import: `(.*)::(.*?)` has not been defined/,
+];
 
 /** `interface` and `func` of the import that initialisation called, according to Wizer, or undefined. */
 export function calledImport(wizerError: string): { readonly interface: string; readonly func: string } | undefined {
-  const match = IMPORT_CALL.exec(wizerError);
-  return match === null ? undefined : { interface: match[1] ?? '', func: match[2] ?? '' };
+  const match = IMPORT_CALLS.map((pattern) => pattern.exec(wizerError)).find((found) => found !== null);
+  return match === undefined ? undefined : { interface: match[1] ?? '', func: match[2] ?? '' };
 }
 
 /**
