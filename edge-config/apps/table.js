@@ -40,7 +40,12 @@ const pick = (list) => list[random(list.length)];
 const byCode = new Map();
 for (let code = FIRST_CODE; code < FIRST_CODE + PLACES; code++) {
   const name = pick(STARTS) + pick(MIDDLES) + pick(ENDS);
-  byCode.set(code, { code, name, latitude: random(180_000) / 1000 - 90, longitude: random(360_000) / 1000 - 180 });
+  byCode.set(code, {
+    code,
+    name,
+    latitude: (random(180_000) - 90_000) / 1000,
+    longitude: (random(360_000) - 180_000) / 1000,
+  });
 }
 const byName = [...byCode.values()].sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : a.code - b.code));
 
