@@ -10,7 +10,7 @@ type ToolModules = {
   rolldown: typeof import('rolldown');
 };
 
-export type ToolName = keyof ToolModules;
+type ToolName = keyof ToolModules;
 
 /** Imports a package by name; `import()` itself, except in tests. */
 export type Importer = (specifier: string) => Promise<unknown>;
