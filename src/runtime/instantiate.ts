@@ -3,6 +3,7 @@ import type { CanonOptions, CoreExportRef, CoreImport, LinkPlan, ModuleShape } f
 import { Abi, type Realloc } from '../wasi/abi.ts';
 import type { Guest } from '../wasi/guest.ts';
 import type { Host } from '../wasi/host.ts';
+import { waitingImport } from './waiting-import.ts';
 
 /** Links and instantiates a plan's core modules. Freezing and serving go through the same code. */
 
@@ -86,8 +87,8 @@ export class HostBinder {
       };
     }
     const func = this.#host.func(from, from.func);
-    const bound = func.bind(guest, this.#abi(from.options, linked));
-    return func.suspends ? new WebAssembly.Suspending(bound) : bound;
+    const abi = this.#abi(from.options, linked);
+    return func.kind === 'waiting' ? waitingImport(func.core, func.bind(guest, abi)) : func.bind(guest, abi);
   }
 
   #abi(options: CanonOptions, linked: LinkedInstances): Abi {

@@ -19,21 +19,27 @@ export type HostInterface = {
   readonly wit: string;
   readonly funcs: Readonly<Record<string, HostFunction>>;
   /**
-   * Functions that may return a promise, and so suspend the guest. They are wrapped in `WebAssembly.Suspending`; one that
-   * returns a plain value does not suspend.
+   * Functions that may return a promise, and so suspend the guest; one that returns a plain value does not.
    */
   readonly suspends?: readonly string[];
 };
 
-export type CoreFunction = (...flat: CoreValue[]) => CoreValue | undefined | Promise<CoreValue | undefined>;
+export type CoreFunction = (...flat: CoreValue[]) => CoreValue | undefined;
+
+/**
+ * A function that may have to wait. `attempt` returns 1 when it could do without; else 0, and `wait` must follow, with the
+ * same parameters, to end what was begun. None of them returns a core value: their results go through memory.
+ */
+export type WaitingFunction = {
+  readonly attempt: (...flat: CoreValue[]) => 0 | 1;
+  readonly wait: (...flat: CoreValue[]) => Promise<void>;
+};
 
 /** A host function, compiled: bind it once per instance and canon options. */
-export type CompiledFunction = {
-  readonly declared: WitFunc;
-  readonly core: CoreFuncType;
-  readonly suspends: boolean;
-  readonly bind: (guest: Guest, abi: Abi) => CoreFunction;
-};
+export type CompiledFunction = { readonly declared: WitFunc; readonly core: CoreFuncType } & (
+  | { readonly kind: 'immediate'; readonly bind: (guest: Guest, abi: Abi) => CoreFunction }
+  | { readonly kind: 'waiting'; readonly bind: (guest: Guest, abi: Abi) => WaitingFunction }
+);
 
 /** WASI versions that this host serves: every 0.2 release. Functions added in a later one are simply not found. */
 const SERVED_VERSION = /^0\.2\.\d+$/;
@@ -129,17 +135,50 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
   const shape = loweredShape(func);
   const lift = paramLifter(func, shape);
   const lower = resultLowerer(func.result, shape);
+  const call = (guest: Guest, abi: Abi, flat: readonly CoreValue[]): unknown => {
+    guest.checkAborted();
+    abi.beginCall();
+    return implementation(guest, ...lift(abi, flat));
+  };
+  const common = { declared: func, core: shape.core };
+  if (suspends) {
+    invariant(shape.core.results.length === 0, `${func.name}, which may wait, returns its result through memory`);
+    return {
+      ...common,
+      kind: 'waiting',
+      bind: (guest, abi) => bindWaiting((flat) => call(guest, abi, flat), lower, abi),
+    };
+  }
   const bind = (guest: Guest, abi: Abi): CoreFunction => {
     return (...flat) => {
-      guest.checkAborted();
-      abi.beginCall();
-      const value = implementation(guest, ...lift(abi, flat));
-      if (!(value instanceof Promise)) return lower(abi, flat, value);
-      invariant(suspends, `${func.name} returned a promise but is not declared to suspend`);
-      return value.then((settled) => lower(abi, flat, settled));
+      const value = call(guest, abi, flat);
+      invariant(!(value instanceof Promise), `${func.name} is declared not to wait`);
+      return lower(abi, flat, value);
     };
   };
-  return { declared: func, core: shape.core, suspends, bind };
+  return { ...common, kind: 'immediate', bind };
+}
+
+function bindWaiting(call: (flat: readonly CoreValue[]) => unknown, lower: LowerResult, abi: Abi): WaitingFunction {
+  // A guest has one stack, so between `attempt` and `wait` there is no other call of this instance.
+  let begun: Promise<unknown> | null = null;
+  return {
+    attempt: (...flat) => {
+      const value = call(flat);
+      if (value instanceof Promise) {
+        begun = value;
+        return 0;
+      }
+      lower(abi, flat, value);
+      return 1;
+    },
+    wait: async (...flat) => {
+      const work = begun;
+      begun = null;
+      invariant(work !== null, 'a wait follows an attempt');
+      lower(abi, flat, await work);
+    },
+  };
 }
 
 function paramLifter(
