@@ -1,22 +1,17 @@
-import { isIPv6, type AddressInfo, type Server } from 'node:net';
+import { availableParallelism } from 'node:os';
 import type { Logger } from 'pino';
 import { createAdminServer, type AdminServer } from './admin/server.ts';
-import type { AdminView, Health, RouteRow } from './admin/view.ts';
-import type { ListenAddress } from './config/host.ts';
-import type { EdgeConfig, RouteConfig } from './config/schema.ts';
-import { ThawError, invariant, messageOf } from './errors.ts';
-import { Front } from './http/front.ts';
+import type { AdminView, Health, HealthCheck, RouteRow } from './admin/view.ts';
+import type { EdgeConfig } from './config/schema.ts';
 import { StartupHistograms } from './metrics/histograms.ts';
-import { CodeCache } from './runtime/code.ts';
-import { ControlMemory } from './runtime/control-memory.ts';
-import { MemoryPool } from './runtime/memory-pool.ts';
-import { SlotPool } from './runtime/pool.ts';
-import { chooseRestorer } from './runtime/restore-tier.ts';
+import { CodeCache, compileFrom } from './runtime/code.ts';
+import { chooseTier } from './runtime/restore-tier.ts';
 import type { RestoreTier } from './runtime/slot-memory.ts';
-import { SnapshotLoader, type LoadedSnapshot } from './runtime/snapshot.ts';
 import { isDigest } from './snapshot/digest.ts';
 import { SnapshotStore } from './snapshot/store.ts';
-import { createHost } from './wasi/index.ts';
+import { DataPlane } from './threads/data-plane.ts';
+import type { Plane, PlaneInput, PlaneReport } from './threads/protocol.ts';
+import { RemotePlane } from './threads/remote-plane.ts';
 
 export type NodeOptions = {
   readonly config: EdgeConfig;
@@ -25,54 +20,46 @@ export type NodeOptions = {
   readonly restoreTier?: RestoreTier | undefined;
 };
 
-/** What a node is made of, before it listens. */
-type Parts = {
-  readonly store: SnapshotStore;
-  readonly snapshots: ReadonlyMap<string, LoadedSnapshot>;
-  readonly pool: SlotPool;
-  readonly histograms: StartupHistograms;
-  readonly front: Front;
-};
-
-/** One node: data listener, admin listener, and everything between. */
+/**
+ * One node: the control thread with the admin listener, and one data plane per serving thread. With `threads: 1` the
+ * control thread serves, too.
+ */
 export class EdgeNode implements AdminView {
-  readonly histograms: StartupHistograms;
   readonly #config: EdgeConfig;
   readonly #log: Logger;
-  readonly #parts: Parts;
+  readonly #store: SnapshotStore;
+  readonly #inFlight: Int32Array;
+  readonly #planes: readonly Plane[];
   #admin: AdminServer | null = null;
   #draining = false;
+  /** Taken at the end: threads that are gone cannot be asked. */
+  #lastStarts: StartupHistograms | null = null;
 
-  /** Loads what the config names; nothing listens yet. @throws ThawError CONFIG_SNAPSHOT_MISSING, STORE_* */
+  /** Loads what the config names; nothing listens yet. @throws ThawError STORE_*, USAGE */
   constructor({ config, log, restoreTier }: NodeOptions) {
     this.#config = config;
     this.#log = log;
-    this.histograms = new StartupHistograms();
-    const store = SnapshotStore.open(config.store, { create: false });
-    const environment = {
-      host: createHost(),
-      control: new ControlMemory(),
-      memories: new MemoryPool(chooseRestorer(restoreTier)),
-    };
-    const pool = new SlotPool(config.pool, environment, new CodeCache(store));
-    const snapshots = loadSnapshots(config, store);
-    const snapshotOf = (route: RouteConfig): LoadedSnapshot => {
-      const snapshot = snapshots.get(route.snapshot);
-      invariant(snapshot !== undefined, `the snapshot of route ${route.id} is loaded`);
-      return snapshot;
-    };
-    const front = new Front({ config, pool, histograms: this.histograms, log, snapshotOf });
-    this.#parts = { store, snapshots, pool, histograms: this.histograms, front };
+    this.#store = SnapshotStore.open(config.store, { create: false });
+    const inFlight = new SharedArrayBuffer(config.routes.length * Int32Array.BYTES_PER_ELEMENT);
+    this.#inFlight = new Int32Array(inFlight);
+    const threads = config.threads === 'auto' ? availableParallelism() : config.threads;
+    const input: PlaneInput = { config, threads, restoreTier: chooseTier(restoreTier), inFlight };
+    this.#planes = createPlanes(input, this.#store, log);
   }
 
   /**
-   * Opens both listeners.
+   * Opens all listeners.
    * @returns their addresses as URLs, with the real ports
    * @throws ThawError LISTEN_FAILED
    */
   async listen(): Promise<{ readonly url: string; readonly adminUrl: string }> {
     const { listen, admin } = this.#config;
-    const url = await listenOn(this.#parts.front.server, listen);
+    let { port } = listen;
+    let url = '';
+    for (const plane of this.#planes) {
+      url = await plane.listen(port);
+      port = Number(new URL(url).port);
+    }
     this.#admin = await createAdminServer({
       node: this,
       listen: { host: admin.host, port: admin.port },
@@ -87,23 +74,27 @@ export class EdgeNode implements AdminView {
    */
   async close(): Promise<number> {
     this.#draining = true;
-    const cutOff = await this.#parts.front.drain(this.#config.drainMs);
-    this.#parts.pool.clear();
+    const cutOff = await Promise.all(this.#planes.map((plane) => plane.drain()));
+    this.#lastStarts = await this.startup();
     await this.#admin?.close();
-    this.#parts.store.close();
-    return cutOff;
+    this.#store.close();
+    return cutOff.reduce((sum, count) => sum + count, 0);
   }
 
-  health(): Health {
-    const { total, idle, waiting } = this.#parts.pool.slots;
-    const full = waiting > 0 ? `${waiting} requests wait for one of ${total} slots, ${idle} idle` : null;
-    return { draining: this.#draining, checks: [{ name: 'pool', gate: 'ready', failure: full }] };
+  async health(): Promise<Health> {
+    const threads = this.#planes.flatMap((plane, index): HealthCheck[] => {
+      const failure = plane instanceof RemotePlane ? plane.failure : null;
+      return [{ name: `thread${index}`, gate: 'live', failure }];
+    });
+    return { draining: this.#draining, checks: [...threads, poolCheck(await this.#reports())] };
   }
 
-  routes(): readonly RouteRow[] {
-    const { front, pool, snapshots } = this.#parts;
-    return this.#config.routes.map((route) => {
-      const digest = snapshots.get(route.snapshot)?.digest ?? '';
+  async routes(): Promise<readonly RouteRow[]> {
+    const reports = await this.#reports();
+    const starts = mergeStarts(reports);
+    return this.#config.routes.map((route, index) => {
+      const digest = this.#store.resolve(route.snapshot);
+      const clean = reports.reduce((sum, report) => sum + (report.clean.get(digest) ?? 0), 0);
       return {
         id: route.id,
         host: route.host,
@@ -111,36 +102,39 @@ export class EdgeNode implements AdminView {
         methods: route.methods,
         snapshot: { name: isDigest(route.snapshot) ? null : route.snapshot, digest },
         limits: route.limits,
-        starts: this.histograms.startsOf(route.id),
-        slots: { busy: front.busy(route.id), clean: pool.cleanSlots(digest) },
+        starts: starts.startsOf(route.id),
+        slots: { busy: Atomics.load(this.#inFlight, index), clean },
       };
     });
   }
 
-  startup(): StartupHistograms {
-    return this.histograms;
+  async startup(): Promise<StartupHistograms> {
+    return this.#lastStarts ?? mergeStarts(await this.#reports());
+  }
+
+  /** Of the threads that are alive. */
+  async #reports(): Promise<readonly PlaneReport[]> {
+    const alive = this.#planes.filter((plane) => !(plane instanceof RemotePlane) || plane.failure === null);
+    return Promise.all(alive.map((plane) => plane.report()));
   }
 }
 
-/** By what the config calls them. */
-function loadSnapshots(config: EdgeConfig, store: SnapshotStore): ReadonlyMap<string, LoadedSnapshot> {
-  const loader = new SnapshotLoader(store);
-  const names = new Set(config.routes.map(({ snapshot }) => snapshot));
-  return new Map([...names].map((name) => [name, loader.load(store.resolve(name))]));
+function createPlanes(input: PlaneInput, store: SnapshotStore, log: Logger): Plane[] {
+  const code = new CodeCache(compileFrom(store));
+  const compile: CodeCache['module'] = (ref, role) => code.module(ref, role);
+  if (input.threads === 1) return [new DataPlane({ ...input, log, compile })];
+  return Array.from({ length: input.threads }, () => new RemotePlane(input, compile));
 }
 
-function listenOn(server: Server, { host, port }: ListenAddress): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const refuse = (cause: Error): void => {
-      reject(
-        new ThawError('LISTEN_FAILED', `opening the listener on ${host} port ${port}: ${messageOf(cause)}`, { cause }),
-      );
-    };
-    server.once('error', refuse);
-    server.listen(port, host, () => {
-      server.off('error', refuse);
-      const { address, port: real } = server.address() as AddressInfo;
-      resolve(`http://${isIPv6(address) ? `[${address}]` : address}:${real}`);
-    });
-  });
+function mergeStarts(reports: readonly PlaneReport[]): StartupHistograms {
+  const all = new StartupHistograms();
+  for (const { starts } of reports) all.merge(starts);
+  return all;
+}
+
+function poolCheck(reports: readonly PlaneReport[]): HealthCheck {
+  const waiting = reports.reduce((sum, { slots }) => sum + slots.waiting, 0);
+  const total = reports.reduce((sum, { slots }) => sum + slots.total, 0);
+  const failure = waiting > 0 ? `${waiting} requests wait for one of ${total} slots` : null;
+  return { name: 'pool', gate: 'ready', failure };
 }

@@ -40,14 +40,14 @@ function healthAnswer(name: string, checks: readonly HealthCheck[], query: URLSe
   return text(passed ? 200 : 503, `${[...lines, `${name} check ${passed ? 'passed' : 'failed'}`].join('\n')}\n`);
 }
 
-function livez(node: AdminView, query: URLSearchParams): Answer {
+async function livez(node: AdminView, query: URLSearchParams): Promise<Answer> {
   const process: HealthCheck = { name: 'process', gate: 'live', failure: null };
-  const live = node.health().checks.filter((check) => check.gate === 'live');
+  const live = (await node.health()).checks.filter((check) => check.gate === 'live');
   return healthAnswer('livez', [process, ...live], query);
 }
 
-function readyz(node: AdminView, query: URLSearchParams): Answer {
-  const { draining, checks } = node.health();
+async function readyz(node: AdminView, query: URLSearchParams): Promise<Answer> {
+  const { draining, checks } = await node.health();
   const drain: HealthCheck = { name: 'drain', gate: 'ready', failure: draining ? 'the node is shutting down' : null };
   return healthAnswer('readyz', [drain, ...checks], query);
 }
@@ -61,7 +61,7 @@ async function startup(node: AdminView, query: URLSearchParams): Promise<Answer>
   const histograms = await node.startup();
   const routeId = query.get('route');
   const started = histograms.routeIds();
-  if (routeId !== null && !started.includes(routeId) && !node.routes().some(({ id }) => id === routeId)) {
+  if (routeId !== null && !started.includes(routeId) && !(await node.routes()).some(({ id }) => id === routeId)) {
     throw new ThawError('ADMIN_NOT_FOUND', `no route has the id ${JSON.stringify(routeId)}`);
   }
   if (query.get('format') === 'hlog') {
@@ -95,7 +95,7 @@ export const ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map<string, Endpoint
     '/routes',
     {
       about: 'what is served, by which snapshot, in how many slots (JSON)',
-      answer: (node) => json(200, `${JSON.stringify({ routes: node.routes() })}\n`),
+      answer: async (node) => json(200, `${JSON.stringify({ routes: await node.routes() })}\n`),
     },
   ],
   ['/startup', { about: 'starts by route, kind and phase (JSON); ?route=<id>, ?format=hlog', answer: startup }],

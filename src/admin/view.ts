@@ -38,8 +38,8 @@ export type RouteRow = {
 
 /** What the admin listener may see of the node. The node implements it; nothing here can change the node. */
 export interface AdminView {
-  health(): Health;
-  routes(): readonly RouteRow[];
+  health(): Health | Promise<Health>;
+  routes(): readonly RouteRow[] | Promise<readonly RouteRow[]>;
   /** All threads' starts together. */
   startup(): StartupHistograms | Promise<StartupHistograms>;
 }

@@ -184,6 +184,7 @@ export const loadConfig = (path: string, overrides: ConfigOverrides = {}): EdgeC
     admin: config.admin,
     store: storePath(config.store, source, outside),
     pool: { memoryBytes: config.pool.memory, slots: config.pool.slots },
+    threads: config.threads,
     drainMs: config.drain,
     routes: routes.map(toRouteConfig),
   };

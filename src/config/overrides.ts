@@ -10,6 +10,7 @@ type ConfigFlags = {
   readonly listen?: string | undefined;
   readonly admin?: string | undefined;
   readonly store?: string | undefined;
+  readonly threads?: string | undefined;
 };
 
 export type ConfigOverrides = {
@@ -29,6 +30,7 @@ const SETTINGS: readonly Setting[] = [
   { path: ['listen'], variable: 'THAW_LISTEN', flag: 'listen' },
   { path: ['admin'], variable: 'THAW_ADMIN', flag: 'admin' },
   { path: ['store'], variable: 'THAW_STORE', flag: 'store' },
+  { path: ['threads'], variable: 'THAW_THREADS', flag: 'threads', number: true },
   { path: ['drain'], variable: 'THAW_DRAIN' },
   { path: ['pool', 'memory'], variable: 'THAW_POOL_MEMORY' },
   { path: ['pool', 'slots'], variable: 'THAW_POOL_SLOTS', number: true },

@@ -66,6 +66,9 @@ export const NOT_ENFORCED: ReadonlySet<string> = new Set(['routes.limits.cpu', '
 /** One record of the control memory a slot. */
 const MAX_SLOTS = (CONTROL_PAGES * WASM_PAGE_BYTES) / CONTROL_RECORD_BYTES;
 
+/** `auto`: as many as there are cores. 64 is what the largest edge machines have; each thread has slots of its own. */
+const THREADS: readonly ('auto' | number)[] = ['auto', ...Array.from({ length: 64 }, (_, index) => index + 1)];
+
 const LIMITS_SCHEMA = {
   type: 'object',
   description: 'What one request of this route, and all of them together, may use.',
@@ -204,6 +207,13 @@ export const CONFIG_SCHEMA = {
         },
       },
     },
+    threads: {
+      title: 'number of threads (auto, or 1 to 64)',
+      enum: THREADS,
+      default: 'auto',
+      description:
+        'Threads that serve, sharing the port and the pool: auto is one for each core. 1: the node has one thread.',
+    },
     drain: {
       ...DURATION,
       // As long as the default of limits.wall: a request that keeps its limit is not cut by a shutdown.
@@ -284,6 +294,7 @@ export type EdgeConfig = {
   /** As given: relative to the working directory, or absolute. */
   readonly store: string;
   readonly pool: { readonly memoryBytes: number; readonly slots: number };
+  readonly threads: 'auto' | number;
   readonly drainMs: number;
   /** Never empty. In the order of the files: the main file, then routes/ by name. */
   readonly routes: readonly RouteConfig[];

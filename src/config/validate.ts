@@ -26,7 +26,7 @@ type Schema = {
   readonly title?: string;
   readonly default?: unknown;
   readonly examples?: readonly unknown[];
-  readonly enum?: readonly string[];
+  readonly enum?: readonly (string | number)[];
   readonly properties?: Readonly<Record<string, Schema>>;
   readonly items?: Schema;
 };
@@ -156,7 +156,7 @@ const toFinding = (error: ErrorObject): Finding | null => {
       return finding(typeMessage(schema, error.data));
     case 'enum':
       return finding(
-        `is ${describe(error.data)}, which is not ${named(schema.title)}${didYouMean(String(error.data), schema.enum ?? [])}`,
+        `is ${describe(error.data)}, which is not ${named(schema.title)}${didYouMean(String(error.data), (schema.enum ?? []).map(String))}`,
       );
     case 'pattern':
       return finding(`is ${describe(error.data)}, which is not ${named(schema.title)}${exampleOf(schema)}`);

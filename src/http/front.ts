@@ -25,7 +25,10 @@ const RETRY_AFTER = { 'retry-after': '1' };
 
 /** A route as the front serves it. */
 type ServedRoute = RouteConfig & {
-  readonly loaded: LoadedSnapshot;
+  /** Of its counter. */
+  readonly index: number;
+  /** Loaded at the first request, so that a node with many routes is ready at once. */
+  readonly snapshotOf: () => LoadedSnapshot;
   readonly envList: readonly (readonly [string, string])[];
 };
 
@@ -43,6 +46,8 @@ export type FrontInput = {
   readonly pool: SlotPool;
   readonly histograms: StartupHistograms;
   readonly log: Logger;
+  /** Requests in work by route, counted by all threads; index as in the config. */
+  readonly inFlight: Int32Array;
   /** The snapshot of a route, loaded. */
   readonly snapshotOf: (route: RouteConfig) => LoadedSnapshot;
 };
@@ -55,8 +60,7 @@ export class Front {
   readonly #log: Logger;
   readonly #router: Router<ServedRoute>;
   readonly #outbound = new Outbound();
-  /** Requests in work, by route id: the concurrency limit counts them. */
-  readonly #inFlight = new Map<string, number>();
+  readonly #inFlight: Int32Array;
   #requests = 0;
   #draining = false;
   #idle: (() => void) | null = null;
@@ -66,12 +70,18 @@ export class Front {
   /** Tells the request ids of this process from those of others. */
   readonly #idPrefix = randomBytes(4).toString('hex');
 
-  constructor({ config, pool, histograms, log, snapshotOf }: FrontInput) {
+  constructor({ config, pool, histograms, log, inFlight, snapshotOf }: FrontInput) {
+    this.#inFlight = inFlight;
     this.#pool = pool;
     this.#histograms = histograms;
     this.#log = log;
     this.#router = createRouter(
-      config.routes.map((route) => ({ ...route, loaded: snapshotOf(route), envList: Object.entries(route.env) })),
+      config.routes.map((route, index) => ({
+        ...route,
+        index,
+        snapshotOf: () => snapshotOf(route),
+        envList: Object.entries(route.env),
+      })),
     );
     this.server = createServer(
       {
@@ -85,11 +95,6 @@ export class Front {
     this.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
       void this.#handle(request, response, () => response.writeContinue());
     });
-  }
-
-  /** Requests in work on a route. */
-  busy(routeId: string): number {
-    return this.#inFlight.get(routeId) ?? 0;
   }
 
   /**
@@ -130,11 +135,10 @@ export class Front {
     }
     timer.mark('route');
     onAccepted?.();
-    this.#enter(found.route.id);
     try {
       await this.#serve({ request, writer, found, requestId, timer });
     } finally {
-      this.#leave(found.route.id);
+      this.#leave(found.route);
       this.#timers.push(timer);
     }
   }
@@ -148,13 +152,11 @@ export class Front {
     const found = this.#router.match(request.headers.host ?? '', request.method as string, path);
     if (found.kind === 'not-found') throw new ThawError('ROUTE_NOT_FOUND', `no route for ${path}`);
     if (found.kind === 'method-not-allowed') throw new MethodNotAllowed(found.allow);
-    const { id, limits } = found.route;
+    const { limits } = found.route;
     if (hasBody(request) && Number(request.headers['content-length'] ?? 0) > limits.requestBodyBytes) {
       throw bodyTooLarge(limits.requestBodyBytes);
     }
-    if (this.busy(id) >= limits.concurrency) {
-      throw new ThawError('ROUTE_BUSY', `route ${id} serves ${limits.concurrency} requests, its limits.concurrency`);
-    }
+    this.#enter(found.route);
     return found;
   }
 
@@ -174,7 +176,7 @@ export class Front {
     const deadline = new Deadline(route.limits.wallMs);
     let slot: Slot | null = null;
     try {
-      const acquired = await this.#pool.acquire(route.loaded, timer, deadline.passed);
+      const acquired = await this.#pool.acquire(route.snapshotOf(), timer, deadline.passed);
       ({ slot } = acquired);
       timer.skip();
       await this.#run(acquired, input, deadline);
@@ -254,13 +256,18 @@ export class Front {
     this.#histograms.record(route, 'hot', { microsAt: (phase) => (phase === RESTORE_PHASE ? micros : Number.NaN) });
   }
 
-  #enter(routeId: string): void {
-    this.#inFlight.set(routeId, this.busy(routeId) + 1);
+  /** Counts the request in. @throws ThawError ROUTE_BUSY */
+  #enter({ id, index, limits }: ServedRoute): void {
+    const others = Atomics.add(this.#inFlight, index, 1);
+    if (others >= limits.concurrency) {
+      Atomics.sub(this.#inFlight, index, 1);
+      throw new ThawError('ROUTE_BUSY', `route ${id} serves ${limits.concurrency} requests, its limits.concurrency`);
+    }
     this.#total++;
   }
 
-  #leave(routeId: string): void {
-    this.#inFlight.set(routeId, this.busy(routeId) - 1);
+  #leave({ index }: ServedRoute): void {
+    Atomics.sub(this.#inFlight, index, 1);
     this.#total--;
     if (this.#total === 0) this.#idle?.();
   }

@@ -1,4 +1,4 @@
-import type { Manifest } from '../snapshot/manifest.ts';
+import type { Manifest, ObjectRef } from '../snapshot/manifest.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
 import type { Digest, ModuleShape } from '../wasm/plan.ts';
 
@@ -6,16 +6,17 @@ import type { Digest, ModuleShape } from '../wasm/plan.ts';
 export type CompiledModule = { readonly module: WebAssembly.Module; readonly shape: ModuleShape };
 
 /**
- * Compiled code by module digest: one module per digest and process, shared by all snapshots of one engine. Compiling
- * happens off the main thread; requests that come meanwhile wait for the same compilation.
+ * Compiled code: one module per digest, shared by all snapshots of one engine. Requests that come while it is compiled
+ * wait for the same compilation.
  */
 export class CodeCache {
-  readonly #store: SnapshotStore;
+  readonly #compile: (code: ObjectRef, role: string) => Promise<WebAssembly.Module>;
   readonly #modules = new Map<Digest, Promise<WebAssembly.Module>>();
   readonly #compiled = new Map<Digest, readonly CompiledModule[]>();
 
-  constructor(store: SnapshotStore) {
-    this.#store = store;
+  /** @param compile compiles a code object, or fetches it from another thread */
+  constructor(compile: (code: ObjectRef, role: string) => Promise<WebAssembly.Module>) {
+    this.#compile = compile;
   }
 
   /** The modules of a plan if they are all compiled, else null. */
@@ -27,7 +28,7 @@ export class CodeCache {
   async load(manifest: Manifest): Promise<readonly CompiledModule[]> {
     const compiled = await Promise.all(
       manifest.code.map(async (code, index) => ({
-        module: await this.#module(code, `core module ${index}`),
+        module: await this.module(code, `core module ${index}`),
         shape: code.shape,
       })),
     );
@@ -35,10 +36,11 @@ export class CodeCache {
     return compiled;
   }
 
-  #module(code: Manifest['code'][number], role: string): Promise<WebAssembly.Module> {
+  /** One module. */
+  module(code: ObjectRef, role: string): Promise<WebAssembly.Module> {
     let module = this.#modules.get(code.digest);
     if (module === undefined) {
-      module = Promise.resolve().then(() => WebAssembly.compile(this.#store.readObject(code, role)));
+      module = this.#compile(code, role);
       this.#modules.set(code.digest, module);
       // A failure is not kept: the object may be repaired meanwhile.
       module.catch(() => this.#modules.delete(code.digest));
@@ -46,3 +48,9 @@ export class CodeCache {
     return module;
   }
 }
+
+/** Compiles from a store, off the calling thread. */
+export const compileFrom =
+  (store: SnapshotStore) =>
+  async (code: ObjectRef, role: string): Promise<WebAssembly.Module> =>
+    WebAssembly.compile(store.readObject(code, role));

@@ -33,7 +33,7 @@ export class MemoryImage {
     this.base = base;
     const limit = (state.pages * WASM_PAGE_BYTES) / IMAGE_PAGE_BYTES;
     const { pages, bytes } = delta === null ? { pages: [], bytes: Buffer.alloc(0) } : unpackDelta(delta);
-    if ((pages.at(-1) ?? 0) >= limit || (base?.bytes.length ?? 0) > state.pages * WASM_PAGE_BYTES) {
+    if ((pages.at(-1) ?? -1) >= limit || (base?.bytes.length ?? 0) > state.pages * WASM_PAGE_BYTES) {
       throw new ThawError(
         'STORE_MANIFEST_INVALID',
         `the layers of a memory reach beyond its ${state.pages} pages of 64 KiB`,

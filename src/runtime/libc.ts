@@ -39,13 +39,18 @@ export function mapFile(address: bigint, length: number, fd: number): void {
   if (mmapRaw(address, length, PROT_READ_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) === -1) fail(`mmap of ${length} bytes`);
 }
 
-/**
- * Maps fresh zero pages over what is at `address`. Small ones only: one byte written to a huge page would make 512 pages
- * private, to be zeroed at every restore. A kernel without huge pages refuses the advice, which is as good.
- */
+/** Maps fresh zero pages over what is at `address`. */
 export function mapZeroes(address: bigint, length: number): void {
   const flags = MAP_PRIVATE | MAP_FIXED | MAP_ANONYMOUS;
   if (mmapRaw(address, length, PROT_READ_WRITE, flags, -1, 0) === -1) fail(`mmap of ${length} zero bytes`);
+  adviseSmallPages(address, length);
+}
+
+/**
+ * Small pages only: one byte written to a huge page would make 512 pages private, to be zeroed at every restore. A kernel
+ * without huge pages refuses the advice, which is as good; so is an error for addresses where nothing is mapped.
+ */
+export function adviseSmallPages(address: bigint, length: number): void {
   madviseRaw(address, length, MADV_NOHUGEPAGE);
 }
 

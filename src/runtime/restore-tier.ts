@@ -14,18 +14,15 @@ export const probeTiers = (): TierProbe[] => RESTORE_TIERS.map((tier) => ({ tier
  * The wanted tier, or the best that works here.
  * @throws ThawError USAGE when the wanted one does not work
  */
-export function chooseRestorer(wanted: RestoreTier | undefined): Restorer {
-  if (wanted !== undefined) {
-    const failure = probe(wanted);
-    if (failure !== null)
-      throw new ThawError('USAGE', `restore tier ${wanted} does not work on this machine: ${failure}`);
-    return createRestorer(wanted);
-  }
-  const tier = RESTORE_TIERS.find((candidate) => probe(candidate) === null);
-  return createRestorer(tier ?? 'copy');
+export function chooseTier(wanted: RestoreTier | undefined): RestoreTier {
+  if (wanted === undefined) return RESTORE_TIERS.find((candidate) => probe(candidate) === null) ?? 'copy';
+  const failure = probe(wanted);
+  if (failure === null) return wanted;
+  throw new ThawError('USAGE', `restore tier ${wanted} does not work on this machine: ${failure}`);
 }
 
-function createRestorer(tier: RestoreTier): Restorer {
+/** A restorer for one thread. The tier must work: see {@link chooseTier}. */
+export function createRestorer(tier: RestoreTier): Restorer {
   switch (tier) {
     case 'scan':
       return { tier, dirty: new ScanDirtyPages() };

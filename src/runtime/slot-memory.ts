@@ -2,7 +2,7 @@ import { ThawError, invariant } from '../errors.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { DirtyPages } from './dirty-pages.ts';
 import type { MemoryImage } from './image.ts';
-import { addressOf, dropPages, kernelPageBytes, mapFile, mapZeroes } from './libc.ts';
+import { addressOf, adviseSmallPages, dropPages, kernelPageBytes, mapFile, mapZeroes } from './libc.ts';
 
 /**
  * How a memory is brought back to its snapshot.
@@ -28,6 +28,9 @@ const MAX_PRIVATE_PAGES = 4096;
  * calls (DESIGN.md, "Restore, in detail").
  */
 const COPY_WHOLE_BYTES = 512 * 1024;
+
+/** 4 GiB. V8 aborts the process on a memory without maximum when its trap handler is off: always with one. */
+const MAX_MEMORY_PAGES = 65_536;
 
 /** What is mapped at the memory's addresses. */
 type Mapping =
@@ -58,14 +61,23 @@ export class SlotMemory {
     this.memory = newMemory(pages);
     this.#restorer = restorer;
     this.#bytes = Buffer.from(this.memory.buffer);
-    this.#address = restorer.tier === 'copy' ? 0n : addressOf(this.memory.buffer);
+    this.#address = this.#locate();
+  }
+
+  /** Where the memory lies, or 0 where that does not matter. Also what it will grow into gets small pages. */
+  #locate(): bigint {
+    const { buffer } = this.memory;
+    if (this.#restorer.tier === 'copy' || buffer.byteLength === 0) return 0n;
+    const address = addressOf(buffer);
+    adviseSmallPages(address, MAX_MEMORY_PAGES * WASM_PAGE_BYTES);
+    return address;
   }
 
   /** The memory as it is now, all of it: also what lies beyond the logical size. */
   get bytes(): Buffer {
     if (this.#bytes.length === 0 && this.memory.buffer.byteLength > 0) {
       this.#bytes = Buffer.from(this.memory.buffer);
-      if (this.#restorer.tier !== 'copy') this.#address = addressOf(this.memory.buffer);
+      if (this.#address === 0n) this.#address = this.#locate();
     }
     return this.#bytes;
   }
@@ -159,9 +171,6 @@ export class SlotMemory {
 }
 
 const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
-
-/** V8 aborts the process on a memory without maximum when its trap handler is off: always with one. */
-const MAX_MEMORY_PAGES = 65_536;
 
 function newMemory(pages: number): WebAssembly.Memory {
   try {

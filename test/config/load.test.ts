@@ -56,6 +56,7 @@ test('loadConfig() fills in every default', () => {
     admin: { host: '127.0.0.1', port: 9090 },
     store: 'snapshots',
     pool: { memoryBytes: 256 * 1024 ** 2, slots: 64 },
+    threads: 'auto',
     drainMs: 10_000,
     routes: [
       {
@@ -78,6 +79,7 @@ listen: 0.0.0.0:80
 admin: "[::1]:81"
 store: ../snapshots
 pool: { memory: 1GiB, slots: 8 }
+threads: 2
 drain: 0s
 routes:
   - route: /hello/...
@@ -97,6 +99,7 @@ test('loadConfig() reads every key', () => {
     admin: { host: '::1', port: 81 },
     store: join(root, 'snapshots'),
     pool: { memoryBytes: 1024 ** 3, slots: 8 },
+    threads: 2,
     drainMs: 0,
   });
   const [route] = routes;
@@ -117,7 +120,7 @@ test('loadConfig() reads every key', () => {
     methods: ['POST', 'GET'],
     snapshot: 'hello',
     limits: { requestBodyBytes: 0, wallMs: 60_000, concurrency: 1 },
-    source: { file: join(path, 'edge.yaml'), line: 8 },
+    source: { file: join(path, 'edge.yaml'), line: 9 },
   });
 });
 
@@ -272,6 +275,11 @@ for (const [name, yaml, expected] of [
     'a bad name of a variable',
     'routes: [{ route: /, snapshot: a, env: { "A=B": x } }]',
     [['CONFIG_INVALID', /^edge\.yaml:1:42: .*has the key "A=B"/]],
+  ],
+  [
+    'no threads',
+    `threads: 0\n${ROUTE}`,
+    [['CONFIG_INVALID', /threads is the number 0, which is not a number of threads \(auto, or 1 to 64\)/]],
   ],
   ['too many slots', `pool: { slots: 100000 }\n${ROUTE}`, [['CONFIG_INVALID', /pool\.slots must be <= 1024/]]],
   [

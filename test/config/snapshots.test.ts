@@ -21,6 +21,7 @@ const config = (...snapshots: readonly string[]): EdgeConfig => ({
   admin: { host: '127.0.0.1', port: 0 },
   store: 'snapshots',
   pool: { memoryBytes: 65_536, slots: 1 },
+  threads: 1,
   drainMs: 0,
   routes: snapshots.map((snapshot, index) => route(snapshot, index + 1)),
 });

@@ -1,0 +1,93 @@
+import { isIPv6, type AddressInfo, type Server } from 'node:net';
+import { ThawError, invariant, messageOf } from '../errors.ts';
+import { Front } from '../http/front.ts';
+import { StartupHistograms } from '../metrics/histograms.ts';
+import { CodeCache } from '../runtime/code.ts';
+import { ControlMemory } from '../runtime/control-memory.ts';
+import { MemoryPool } from '../runtime/memory-pool.ts';
+import { SlotPool } from '../runtime/pool.ts';
+import { createRestorer } from '../runtime/restore-tier.ts';
+import { SnapshotLoader } from '../runtime/snapshot.ts';
+import { SnapshotStore } from '../snapshot/store.ts';
+import type { Digest } from '../wasm/plan.ts';
+import { createHost } from '../wasi/index.ts';
+import type { Plane, PlaneEnvironment, PlaneReport } from './protocol.ts';
+
+/** One serving thread: listener, router, pool, host. Shares with the others code, counters, and the port. */
+export class DataPlane implements Plane {
+  readonly #environment: PlaneEnvironment;
+  readonly #store: SnapshotStore;
+  readonly #pool: SlotPool;
+  readonly #histograms = new StartupHistograms();
+  readonly #front: Front;
+  readonly #digests: ReadonlySet<Digest>;
+
+  /** Nothing listens yet. @throws ThawError STORE_*, WRONG_WORLD */
+  constructor(environment: PlaneEnvironment) {
+    const { config, threads, restoreTier, inFlight, log, compile } = environment;
+    this.#environment = environment;
+    this.#store = SnapshotStore.open(config.store, { create: false });
+    const share = {
+      slots: Math.ceil(config.pool.slots / threads),
+      memoryBytes: Math.ceil(config.pool.memoryBytes / threads),
+    };
+    const slotEnvironment = {
+      host: createHost(),
+      control: new ControlMemory(),
+      memories: new MemoryPool(createRestorer(restoreTier)),
+    };
+    this.#pool = new SlotPool(share, slotEnvironment, new CodeCache(compile));
+    const loader = new SnapshotLoader(this.#store);
+    const digests = new Map(
+      [...new Set(config.routes.map(({ snapshot }) => snapshot))].map((name) => [name, this.#store.resolve(name)]),
+    );
+    this.#digests = new Set(digests.values());
+    this.#front = new Front({
+      config,
+      pool: this.#pool,
+      histograms: this.#histograms,
+      log,
+      inFlight: new Int32Array(inFlight),
+      snapshotOf: ({ id, snapshot }) => {
+        const digest = digests.get(snapshot);
+        invariant(digest !== undefined, `the snapshot of route ${id} is resolved`);
+        return loader.load(digest);
+      },
+    });
+  }
+
+  listen(port: number): Promise<string> {
+    const { config, threads } = this.#environment;
+    return listenOn(this.#front.server, { host: config.listen.host, port, reusePort: threads > 1 });
+  }
+
+  async report(): Promise<PlaneReport> {
+    const clean = new Map([...this.#digests].map((digest) => [digest, this.#pool.cleanSlots(digest)]));
+    return { starts: this.#histograms.toRecording(), slots: this.#pool.slots, clean };
+  }
+
+  async drain(): Promise<number> {
+    const cutOff = await this.#front.drain(this.#environment.config.drainMs);
+    this.#pool.clear();
+    this.#store.close();
+    return cutOff;
+  }
+}
+
+function listenOn(server: Server, where: { host: string; port: number; reusePort: boolean }): Promise<string> {
+  const { promise, resolve, reject } = Promise.withResolvers<string>();
+  const refuse = (cause: Error): void => {
+    reject(
+      new ThawError('LISTEN_FAILED', `opening the listener on ${where.host} port ${where.port}: ${messageOf(cause)}`, {
+        cause,
+      }),
+    );
+  };
+  server.once('error', refuse);
+  server.listen(where, () => {
+    server.off('error', refuse);
+    const { address, port } = server.address() as AddressInfo;
+    resolve(`http://${isIPv6(address) ? `[${address}]` : address}:${port}`);
+  });
+  return promise;
+}
