@@ -93,7 +93,7 @@ export async function freeze(bytes: Uint8Array, store: SnapshotStore, options: F
   const state: SnapshotState = restorable
     ? await freezeState(captured, (await options.baseOf?.(ofCode)) ?? [], store)
     : { kind: 'fresh', reasons };
-  const manifest: Manifest = {
+  const { digest } = await store.putManifest({
     format: SNAPSHOT_FORMAT,
     plan: component.plan,
     code,
@@ -104,9 +104,8 @@ export async function freeze(bytes: Uint8Array, store: SnapshotStore, options: F
       bytes: bytes.length,
       producers: component.producers.map(({ field, name, version }) => `${field} ${name} ${version}`.trim()),
     },
-  };
-  const { digest } = await store.putManifest(manifest);
-  return { digest, manifest };
+  });
+  return { digest, manifest: store.loadManifest(digest) };
 }
 
 async function freezeState(

@@ -1,15 +1,31 @@
-/** What must hold between the members of a manifest before a runtime may index, map and share by it. */
-import type { CanonOptions, CoreExportRef, CoreInstantiation, GlobalState, ImportSource } from '../wasm/plan.ts';
+/** What must hold between the members of a program and of a manifest before a runtime may index, map and share by it. */
+import type {
+  CanonOptions,
+  CoreExportRef,
+  CoreInstantiation,
+  Digest,
+  GlobalState,
+  ImportSource,
+} from '../wasm/plan.ts';
 import { codeDigest } from './code-digest.ts';
 import { refuseField } from './json-reader.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from './manifest.ts';
-import type { Manifest, MemoryState, SnapshotState } from './manifest.ts';
+import type { MemoryState, Program, SnapshotState, StoredManifest } from './manifest.ts';
 
 type Restorable = Extract<SnapshotState, { kind: 'restorable' }>;
 
-/** Returns the manifest, or throws a reader's error naming the field at fault. */
-export function checkManifest(manifest: Manifest): Manifest {
-  const { plan, code, state } = manifest;
+/** A program whose members fit together, with what each of its manifests is held against. */
+export type CheckedProgram = {
+  readonly program: Program;
+  readonly codeDigest: Digest;
+  /** What its instances define, in words: the state must say what each of these is. */
+  readonly memories: ReadonlySet<string>;
+  readonly globals: ReadonlySet<string>;
+};
+
+/** Returns the program with what follows from it, or throws a reader's error naming the field at fault. */
+export function checkProgram(program: Program): CheckedProgram {
+  const { plan, code } = program;
   if (code.length !== plan.modules.length)
     refuseField('code', `${plan.modules.length} entries, one per module`, code.length);
   plan.instances.forEach((instance, index) => checkInstance(instance, index, plan.modules.length));
@@ -17,14 +33,38 @@ export function checkManifest(manifest: Manifest): Manifest {
     checkExportRef(lifted.core, plan.instances.length, `plan.exports[${index}].core`);
     checkOptions(lifted.options, plan.instances.length, `plan.exports[${index}].options`);
   });
-  if (state.kind === 'restorable') {
-    checkMemories(manifest, state);
-    checkGlobals(manifest, state);
-  }
-  const expected = codeDigest(plan, code);
-  if (manifest.codeDigest !== expected) refuseField('codeDigest', expected, manifest.codeDigest);
-  return manifest;
+  const shapes = plan.instances.flatMap(({ module }, instance) => {
+    const shape = code[module]?.shape;
+    return shape === undefined ? [] : [{ instance, shape }];
+  });
+  return {
+    program,
+    codeDigest: codeDigest(plan, code),
+    memories: new Set(
+      shapes.flatMap(({ instance, shape }) => shape.memories.map(({ index }) => nameOfMemory({ instance, index }))),
+    ),
+    globals: new Set(
+      shapes.flatMap(({ instance, shape }) =>
+        shape.globals.map(({ index, type }) => nameOfGlobal({ instance, name: `thaw:global${index}`, type })),
+      ),
+    ),
+  };
 }
+
+/** Holds a manifest against its program; throws a reader's error naming the field at fault. */
+export function checkManifest({ codeDigest, state }: StoredManifest, checked: CheckedProgram): void {
+  if (codeDigest !== checked.codeDigest) refuseField('codeDigest', checked.codeDigest, codeDigest);
+  if (state.kind === 'restorable') {
+    checkMemories(state, checked);
+    checkGlobals(state, checked);
+  }
+}
+
+const nameOfMemory = ({ instance, index }: Pick<MemoryState, 'instance' | 'index'>): string =>
+  `memory ${index} of instance ${instance}`;
+
+const nameOfGlobal = ({ instance, name, type }: Pick<GlobalState, 'instance' | 'name' | 'type'>): string =>
+  `${type} ${name} of instance ${instance}`;
 
 function checkInstance({ module, imports }: CoreInstantiation, index: number, modules: number): void {
   const path = `plan.instances[${index}]`;
@@ -50,14 +90,10 @@ function checkExportRef({ instance }: CoreExportRef, earlier: number, path: stri
 }
 
 /** Each memory that an instance defines has one state, and there are no others. */
-function checkMemories({ plan, code }: Manifest, { memories }: Restorable): void {
-  const missing = new Set(
-    plan.instances.flatMap(({ module }, instance) =>
-      (code[module]?.shape.memories ?? []).map(({ index }) => `memory ${index} of instance ${instance}`),
-    ),
-  );
+function checkMemories({ memories }: Restorable, { memories: defined }: CheckedProgram): void {
+  const missing = new Set(defined);
   memories.forEach((memory, at) => {
-    const name = `memory ${memory.index} of instance ${memory.instance}`;
+    const name = nameOfMemory(memory);
     if (!missing.delete(name)) refuseField(`state.memories[${at}]`, 'one state for each memory that is defined', name);
     checkMemory(memory, `state.memories[${at}]`);
   });
@@ -78,20 +114,11 @@ function checkMemory({ pages, max, base, delta, nonZeroPages, deltaPages }: Memo
     refuseField(`${path}.deltaPages`, delta === null ? '0 without a delta' : `1 to ${imagePages}`, deltaPages);
 }
 
-const nameOf = ({ instance, name, type }: Pick<GlobalState, 'instance' | 'name' | 'type'>): string =>
-  `${type} ${name} of instance ${instance}`;
-
 /** Each mutable global that an instance defines has one value, and there are no others. */
-function checkGlobals({ plan, code }: Manifest, { globals }: Restorable): void {
-  const missing = new Set(
-    plan.instances.flatMap(({ module }, instance) =>
-      (code[module]?.shape.globals ?? []).map(({ index, type }) =>
-        nameOf({ instance, name: `thaw:global${index}`, type }),
-      ),
-    ),
-  );
+function checkGlobals({ globals }: Restorable, { globals: defined }: CheckedProgram): void {
+  const missing = new Set(defined);
   globals.forEach((global, at) => {
-    const name = nameOf(global);
+    const name = nameOfGlobal(global);
     if (!missing.delete(name)) refuseField(`state.globals[${at}]`, 'one value for each global that is defined', name);
   });
   for (const name of missing) refuseField('state.globals', `a value for ${name}`, undefined);

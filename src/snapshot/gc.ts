@@ -6,7 +6,8 @@ import type { Digest } from '../wasm/plan.ts';
 import { sha256OfFile } from './digest.ts';
 import { errnoOf, storeError } from './file-ops.ts';
 import { objectsOf } from './manifest.ts';
-import type { Manifest, ObjectRef } from './manifest.ts';
+import type { ObjectRef } from './manifest.ts';
+import type { ManifestFiles } from './manifests.ts';
 import { listDirectory } from './objects.ts';
 import type { ObjectEntry, ObjectFiles } from './objects.ts';
 import type { RefFiles } from './refs.ts';
@@ -57,16 +58,16 @@ export type GcStore = {
   readonly objects: ObjectFiles;
   readonly refs: RefFiles;
   readonly scratch: Scratch;
-  readonly loadManifest: (digest: Digest) => Manifest;
+  readonly manifests: ManifestFiles;
 };
 
-type Marks = { readonly neededBy: Map<Digest, string[]>; readonly unreadable: { name: string; error: ThawError }[] };
+type Marks = { readonly neededBy: Map<Digest, Set<string>>; readonly unreadable: { name: string; error: ThawError }[] };
 
 export async function collectGarbage(store: GcStore, options: GcOptions): Promise<GcReport> {
   const { verify = false, roots = [], graceMs = GC_GRACE_MS } = options;
   await makeScratch(store.scratch);
   const { neededBy, unreadable } = mark(store, roots);
-  const lossOf = (digest: Digest): Loss => ({ digest, neededBy: neededBy.get(digest) ?? [] });
+  const lossOf = (digest: Digest): Loss => ({ digest, neededBy: [...(neededBy.get(digest) ?? [])] });
   const entries = store.objects.list();
   const present = new Set(entries.map(({ digest }) => digest));
   const missing = [...neededBy.keys()].filter((digest) => !present.has(digest)).map(lossOf);
@@ -92,18 +93,22 @@ export async function collectGarbage(store: GcStore, options: GcOptions): Promis
   };
 }
 
-function mark({ refs, loadManifest }: GcStore, roots: readonly Digest[]): Marks {
+function mark({ refs, manifests }: GcStore, roots: readonly Digest[]): Marks {
   const marks: Marks = { neededBy: new Map(), unreadable: [] };
   const need = (digest: Digest, name: string): void => {
-    const names = marks.neededBy.get(digest) ?? [];
-    if (!names.includes(name)) marks.neededBy.set(digest, [...names, name]);
+    const names = marks.neededBy.get(digest);
+    if (names === undefined) marks.neededBy.set(digest, new Set([name]));
+    else names.add(name);
   };
   const markManifest = (name: string, digestOf: () => Digest | undefined): void => {
     try {
       const digest = digestOf();
       if (digest === undefined) return;
       need(digest, name);
-      for (const { ref } of objectsOf(loadManifest(digest))) need(ref.digest, name);
+      const stored = manifests.read(digest);
+      // Before the join, which fails when the program is damaged: the report must say who needed it.
+      need(stored.program.digest, name);
+      for (const { ref } of objectsOf(manifests.join(digest, stored))) need(ref.digest, name);
     } catch (error) {
       if (!(error instanceof ThawError)) throw error;
       marks.unreadable.push({ name, error });

@@ -8,7 +8,7 @@ export type Reader<T> = (value: unknown, path: string) => T;
 
 type JsonObject = Readonly<Record<string, unknown>>;
 
-/** Thrown by readers; `readJson` turns it into the caller's error. */
+/** Thrown by readers; `refusing` turns it into the caller's error. */
 class FieldError extends Error {}
 
 export function refuseField(path: string, expected: string, found: unknown): never {
@@ -17,17 +17,24 @@ export function refuseField(path: string, expected: string, found: unknown): nev
   throw new FieldError(`field ${path === '' ? '(top level)' : path}: expected ${expected}, found ${shown}`);
 }
 
+/** Runs a check whose refusals of fields become the caller's error: `refuse` makes it of the problem in words. */
+export function refusing<T>(refuse: (problem: string) => Error, check: () => T): T {
+  try {
+    return check();
+  } catch (error) {
+    throw error instanceof FieldError || error instanceof SyntaxError ? refuse(error.message) : error;
+  }
+}
+
+const decoder = new TextDecoder();
+
 /**
  * Decodes UTF-8, parses JSON and reads it. `refuse` makes the error for a problem in words: not UTF-8, not JSON, or a
  * field by its path.
  */
 export function readJson<T>(bytes: Uint8Array, reader: Reader<T>, refuse: (problem: string) => Error): T {
   if (!isUtf8(bytes)) throw refuse('it is not UTF-8');
-  try {
-    return reader(JSON.parse(new TextDecoder().decode(bytes)), '');
-  } catch (error) {
-    throw error instanceof FieldError || error instanceof SyntaxError ? refuse(error.message) : error;
-  }
+  return refusing(refuse, () => reader(JSON.parse(decoder.decode(bytes)), ''));
 }
 
 export const text: Reader<string> = (value, path) =>
@@ -65,34 +72,33 @@ export const list =
       : refuseField(path, 'a list', value);
 
 /** An object with exactly these members: a format that gains a member is another format. */
-export const object =
-  <T extends object>(members: { readonly [K in keyof T]-?: Reader<T[K]> }): Reader<T> =>
-  (value, path) => {
+export const object = <T extends object>(members: { readonly [K in keyof T]-?: Reader<T[K]> }): Reader<T> => {
+  const readers = Object.entries<Reader<unknown>>(members);
+  return (value, path) => {
     const found = asRecord(value, path);
-    for (const key of Object.keys(found)) {
-      if (!Object.hasOwn(members, key)) refuseField(join(path, key), 'no such member', found[key]);
+    const read: Record<string, unknown> = {};
+    for (const [key, reader] of readers) {
+      if (!Object.hasOwn(found, key)) refuseField(join(path, key), 'a value', undefined);
+      read[key] = reader(found[key], join(path, key));
     }
-    const read = Object.entries<Reader<unknown>>(members).map(([key, reader]) => [
-      key,
-      Object.hasOwn(found, key)
-        ? reader(found[key], join(path, key))
-        : refuseField(join(path, key), 'a value', undefined),
-    ]);
+    const extra = Object.keys(found).find((key) => !Object.hasOwn(members, key));
+    if (extra !== undefined) refuseField(join(path, extra), 'no such member', found[extra]);
     // oxlint-disable-next-line typescript/no-unsafe-type-assertion -- the type of `members` has one reader per member of T
-    return Object.fromEntries(read) as T;
+    return read as T;
   };
+};
 
 /** A union told apart by its member `kind`. */
-export const variant =
-  <T extends { readonly kind: string }>(cases: {
-    readonly [K in T['kind']]: Reader<Extract<T, { readonly kind: K }>>;
-  }): Reader<T> =>
-  (value, path) => {
+export const variant = <T extends { readonly kind: string }>(cases: {
+  readonly [K in T['kind']]: Reader<Extract<T, { readonly kind: K }>>;
+}): Reader<T> => {
+  const readers = new Map<unknown, Reader<T>>(Object.entries<Reader<T>>(cases));
+  return (value, path) => {
     const { kind } = asRecord(value, path);
-    const readers = new Map<unknown, Reader<T>>(Object.entries<Reader<T>>(cases));
     const reader = readers.get(kind);
     return reader?.(value, path) ?? refuseField(join(path, 'kind'), [...readers.keys()].join(' or '), kind);
   };
+};
 
 export const asRecord: Reader<JsonObject> = (value, path) =>
   isRecord(value) ? value : refuseField(path, 'an object', value);

@@ -44,12 +44,24 @@ export type SnapshotState =
   | { readonly kind: 'restorable'; readonly memories: readonly MemoryState[]; readonly globals: readonly GlobalState[] }
   | { readonly kind: 'fresh'; readonly reasons: readonly string[] };
 
-/** Stored as canonical JSON (keys sorted, no white space): equal snapshots have equal digests. Has no time and no path. */
-export type Manifest = {
+/**
+ * What the apps of one engine have in common. (The first size of their memories, in the shapes, makes one program a
+ * size.) For StarlingMonkey it is 45 KB beside a manifest of 1.3 KB, so it is an object of its own, stored once.
+ */
+export type Program = {
   readonly format: typeof SNAPSHOT_FORMAT;
   readonly plan: LinkPlan;
   /** One entry per `plan.modules`. */
   readonly code: readonly (ObjectRef & { readonly shape: ModuleShape })[];
+};
+
+/**
+ * A manifest as it is stored. It and its program are canonical JSON (keys sorted, no white space): equal snapshots have
+ * equal digests. Has no time and no path.
+ */
+export type StoredManifest = {
+  readonly format: typeof SNAPSHOT_FORMAT;
+  readonly program: ObjectRef;
   /** Of the plan and the code, see code-digest.ts: snapshots with the same code digest can share slots. */
   readonly codeDigest: Digest;
   readonly state: SnapshotState;
@@ -57,15 +69,25 @@ export type Manifest = {
   readonly component: ObjectRef & { readonly producers: readonly string[] };
 };
 
+/** A manifest joined with its program: manifests of one program have the same frozen `plan` and `code`. */
+export type Manifest = StoredManifest & Program;
+
+/** A manifest whose program has yet to be stored. */
+export type NewManifest = Omit<Manifest, 'program'>;
+
+/** The part that the program plays, for messages. */
+export const PROGRAM_ROLE = 'link plan and code list';
+
 /** Every object a manifest needs, with the part it plays, for messages and for collection. */
 export function objectsOf(manifest: Manifest): readonly { readonly ref: ObjectRef; readonly role: string }[] {
-  const { code, state } = manifest;
+  const { program, code, state } = manifest;
   const memories = state.kind === 'restorable' ? state.memories : [];
   const layers = memories.flatMap(({ instance, index, base, delta }) => [
     { ref: base, role: `base image of memory ${index} of instance ${instance}` },
     { ref: delta, role: `delta layer of memory ${index} of instance ${instance}` },
   ]);
   return [
+    { ref: program, role: PROGRAM_ROLE },
     ...code.map((ref, module) => ({ ref, role: `code of module ${module}` })),
     ...layers.flatMap(({ ref, role }) => (ref === null ? [] : [{ ref, role }])),
   ];

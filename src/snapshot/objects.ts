@@ -15,6 +15,11 @@ export type OpenObject = { readonly fd: number; readonly bytes: number };
 /** An object as the directory lists it: `diskBytes` is what it takes up, less than `bytes` when it has holes. */
 export type ObjectEntry = ObjectRef & { readonly path: string; readonly diskBytes: number; readonly mtimeMs: number };
 
+/**
+ * What an object is and for whom, for messages. A function when telling takes looking: it is called for an error only.
+ */
+export type Role = string | (() => string);
+
 /** The descriptor's content had the object's digest when its file had this identity. */
 type VerifiedFile = { readonly fd: number; readonly identity: string };
 
@@ -75,14 +80,14 @@ export class ObjectFiles {
   }
 
   /** That the object is there, with the right size. Its digest is checked when it is read. */
-  check(ref: ObjectRef, role: string): void {
+  check(ref: ObjectRef, role: Role): void {
     const path = this.path(ref.digest);
     const found = withStoreErrors(`looking at ${path}`, () => statSync(path, { throwIfNoEntry: false }));
     if (found === undefined) throw missing(path, ref.digest, role);
     if (found.size !== ref.bytes) throw wrongSize(path, ref.bytes, found.size, role);
   }
 
-  read(ref: ObjectRef, role: string): Uint8Array {
+  read(ref: ObjectRef, role: Role): Uint8Array {
     return this.#withFile(ref.digest, role, (fd, path) => {
       const { size } = fstatSync(fd);
       if (size !== ref.bytes) throw wrongSize(path, ref.bytes, size, role);
@@ -91,7 +96,7 @@ export class ObjectFiles {
   }
 
   /** Reads an object whose size is not known. `refuse` makes the error when it has more than `limit` bytes. */
-  readUpTo(digest: Digest, limit: number, role: string, refuse: (bytes: number) => Error): Uint8Array {
+  readUpTo(digest: Digest, limit: number, role: Role, refuse: (bytes: number) => Error): Uint8Array {
     return this.#withFile(digest, role, (fd, path) => {
       const { size } = fstatSync(fd);
       if (size > limit) throw refuse(size);
@@ -99,7 +104,7 @@ export class ObjectFiles {
     });
   }
 
-  open(ref: ObjectRef, role: string): OpenObject {
+  open(ref: ObjectRef, role: Role): OpenObject {
     const path = this.path(ref.digest);
     const known = this.#verified.get(ref.digest);
     if (known !== undefined && this.#isWhole(known, path, ref, role)) return { fd: known.fd, bytes: ref.bytes };
@@ -116,7 +121,7 @@ export class ObjectFiles {
   }
 
   /** Whether a descriptor still has the content; when its file was touched since, that is found out anew. */
-  #isWhole({ fd, identity }: VerifiedFile, path: string, ref: ObjectRef, role: string): boolean {
+  #isWhole({ fd, identity }: VerifiedFile, path: string, ref: ObjectRef, role: Role): boolean {
     if (identityOf(fd) === identity) return fstatSync(fd).size === ref.bytes;
     try {
       this.#verified.set(ref.digest, { fd, identity: verify(fd, path, ref, role) });
@@ -127,7 +132,7 @@ export class ObjectFiles {
     }
   }
 
-  #withFile<T>(digest: Digest, role: string, use: (fd: number, path: string) => T): T {
+  #withFile<T>(digest: Digest, role: Role, use: (fd: number, path: string) => T): T {
     const path = this.path(digest);
     const fd = openObject(path, digest, role);
     try {
@@ -172,17 +177,17 @@ export class ObjectFiles {
   }
 }
 
-function openObject(path: string, digest: Digest, role: string): number {
+function openObject(path: string, digest: Digest, role: Role): number {
   try {
     return openSync(path, 'r');
   } catch (error) {
     if (errnoOf(error) === 'ENOENT') throw missing(path, digest, role);
-    throw storeError(error, `${role}: opening ${path}`);
+    throw storeError(error, `${told(role)}: opening ${path}`);
   }
 }
 
 /** Checks size and digest of an open file; returns the identity for which this holds. */
-function verify(fd: number, path: string, ref: ObjectRef, role: string): string {
+function verify(fd: number, path: string, ref: ObjectRef, role: Role): string {
   // Taken first: a change during the hashing gives another identity, and the next use hashes again.
   const identity = identityOf(fd);
   const { size } = fstatSync(fd);
@@ -192,7 +197,7 @@ function verify(fd: number, path: string, ref: ObjectRef, role: string): string 
   return identity;
 }
 
-function readVerified(fd: number, path: string, digest: Digest, role: string): Uint8Array {
+function readVerified(fd: number, path: string, digest: Digest, role: Role): Uint8Array {
   const { buffer, byteOffset, byteLength } = readFileSync(fd);
   // No Buffer leaves here: its slice() is a view where a Uint8Array's is a copy.
   const bytes = new Uint8Array(buffer, byteOffset, byteLength);
@@ -217,11 +222,19 @@ export function listDirectory(path: string): string[] {
   });
 }
 
-const missing = (path: string, digest: Digest, role: string): ThawError =>
-  new ThawError('STORE_OBJECT_MISSING', `${role}: object ${digest} is not in the store (no file ${path})`);
+const told = (role: Role): string => (typeof role === 'string' ? role : role());
 
-const wrongSize = (path: string, expected: number, found: number, role: string): ThawError =>
-  new ThawError('STORE_OBJECT_CORRUPT', `${role}: ${path} is damaged: expected ${expected} bytes, found ${found}`);
+const missing = (path: string, digest: Digest, role: Role): ThawError =>
+  new ThawError('STORE_OBJECT_MISSING', `${told(role)}: object ${digest} is not in the store (no file ${path})`);
 
-const wrongDigest = (path: string, expected: Digest, found: Digest, role: string): ThawError =>
-  new ThawError('STORE_OBJECT_CORRUPT', `${role}: ${path} is damaged: expected SHA-256 ${expected}, found ${found}`);
+const wrongSize = (path: string, expected: number, found: number, role: Role): ThawError =>
+  new ThawError(
+    'STORE_OBJECT_CORRUPT',
+    `${told(role)}: ${path} is damaged: expected ${expected} bytes, found ${found}`,
+  );
+
+const wrongDigest = (path: string, expected: Digest, found: Digest, role: Role): ThawError =>
+  new ThawError(
+    'STORE_OBJECT_CORRUPT',
+    `${told(role)}: ${path} is damaged: expected SHA-256 ${expected}, found ${found}`,
+  );

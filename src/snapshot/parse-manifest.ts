@@ -1,4 +1,4 @@
-/** Manifests as they come from the store: read member by member, then checked for what must hold between members. */
+/** Manifests and programs as they come from the store: read member by member, every member in its place. */
 import { ThawError } from '../errors.ts';
 import type {
   CanonOptions,
@@ -11,7 +11,8 @@ import type {
   LinkPlan,
   ModuleShape,
 } from '../wasm/plan.ts';
-import { checkManifest } from './check-manifest.ts';
+import { checkManifest, checkProgram } from './check-manifest.ts';
+import type { CheckedProgram } from './check-manifest.ts';
 import { isDigest } from './digest.ts';
 import {
   asRecord,
@@ -22,41 +23,76 @@ import {
   oneOf,
   readJson,
   refuseField,
+  refusing,
   text,
   textWhere,
   variant,
 } from './json-reader.ts';
 import type { Reader } from './json-reader.ts';
-import { SNAPSHOT_FORMAT, WASM_PAGE_BYTES } from './manifest.ts';
-import type { Manifest, MemoryState, ObjectRef, SnapshotState } from './manifest.ts';
+import { PROGRAM_ROLE, SNAPSHOT_FORMAT, WASM_PAGE_BYTES } from './manifest.ts';
+import type { Manifest, MemoryState, ObjectRef, Program, SnapshotState, StoredManifest } from './manifest.ts';
 
-/** Where a manifest comes from, for messages: `what` it is, and the command that makes it anew. */
+/** Which snapshot is being read, for messages: `what` it is, and the command that makes it anew. */
 export type ManifestOrigin = { readonly what: string; readonly rebuild: string };
+
+/**
+ * The most bytes that a manifest or a program may have. The largest plans seen (StarlingMonkey, QuickJS with nine
+ * modules) take 0.1 MB; an image begins at 1 MB.
+ */
+export const MANIFEST_MAX_BYTES = 16 * 1024 * 1024;
 
 /** A 32-bit memory ends at 4 GiB. */
 const MAX_MEMORY_PAGES = 2 ** 32 / WASM_PAGE_BYTES;
 
 /**
- * Reads a manifest object.
+ * Reads a manifest object. `origin` is asked only when there is something to tell: finding the names takes long.
  *
  * @throws STORE_MANIFEST_INVALID naming the field at fault, or, for another format, the command that makes it anew.
  */
-export function parseManifest(bytes: Uint8Array, origin: ManifestOrigin): Manifest {
-  const refuse = (problem: string): ThawError =>
-    new ThawError('STORE_MANIFEST_INVALID', `cannot read the manifest of ${origin.what}: ${problem}`);
+export function parseManifest(bytes: Uint8Array, origin: () => ManifestOrigin): StoredManifest {
+  return parse(bytes, storedManifest, 'manifest', origin);
+}
+
+/** Reads a program object and checks that its members fit together; returns it frozen. @throws as {@link parseManifest} */
+export function parseProgram(bytes: Uint8Array, origin: () => ManifestOrigin): CheckedProgram {
+  return parse(bytes, (value, path) => checkProgram(deepFreeze(program(value, path))), PROGRAM_ROLE, origin);
+}
+
+/** Joins a manifest with its program, once they fit together. @throws as {@link parseManifest} */
+export function joinManifest(stored: StoredManifest, checked: CheckedProgram, origin: () => ManifestOrigin): Manifest {
+  refusing(
+    (problem) => invalid('manifest', origin(), problem),
+    () => checkManifest(stored, checked),
+  );
+  return { ...stored, plan: checked.program.plan, code: checked.program.code };
+}
+
+function parse<T>(bytes: Uint8Array, reader: Reader<T>, role: string, origin: () => ManifestOrigin): T {
+  const refuse = (problem: string): ThawError => invalid(role, origin(), problem);
   return readJson(
     bytes,
     (value, path) => {
       const { format } = asRecord(value, path);
       if (typeof format === 'number' && format !== SNAPSHOT_FORMAT) {
-        throw refuse(
-          `it has format ${format}, this thaw reads format ${SNAPSHOT_FORMAT}; make it anew: ${origin.rebuild}`,
-        );
+        const { rebuild } = origin();
+        throw refuse(`it has format ${format}, this thaw reads format ${SNAPSHOT_FORMAT}; make it anew: ${rebuild}`);
       }
-      return checkManifest(manifest(value, path));
+      return reader(value, path);
     },
     refuse,
   );
+}
+
+const invalid = (role: string, { what }: ManifestOrigin, problem: string): ThawError =>
+  new ThawError('STORE_MANIFEST_INVALID', `cannot read the ${role} of ${what}: ${problem}`);
+
+/** Manifests share it, and none may change what another is linked by. */
+function deepFreeze<T extends object>(value: T): T {
+  const members: readonly unknown[] = Object.values(value);
+  for (const member of members) {
+    if (typeof member === 'object' && member !== null) deepFreeze(member);
+  }
+  return Object.freeze(value);
 }
 
 const digest = textWhere('a digest (64 lower-case hex digits)', isDigest);
@@ -107,6 +143,12 @@ const shape: Reader<ModuleShape> = object<ModuleShape>({
   sized: list(count()),
 });
 
+const program: Reader<Program> = object<Program>({
+  format: oneOf(SNAPSHOT_FORMAT),
+  plan,
+  code: list(object<Program['code'][number]>({ ...refMembers, shape })),
+});
+
 const memoryState: Reader<MemoryState> = object<MemoryState>({
   instance: count(),
   index: count(),
@@ -142,11 +184,10 @@ const state: Reader<SnapshotState> = variant<SnapshotState>({
   fresh: object({ kind: oneOf('fresh'), reasons: list(text) }),
 });
 
-const manifest: Reader<Manifest> = object<Manifest>({
+const storedManifest: Reader<StoredManifest> = object<StoredManifest>({
   format: oneOf(SNAPSHOT_FORMAT),
-  plan,
-  code: list(object<Manifest['code'][number]>({ ...refMembers, shape })),
+  program: object<ObjectRef>({ digest, bytes: count(MANIFEST_MAX_BYTES) }),
   codeDigest: digest,
   state,
-  component: object<Manifest['component']>({ ...refMembers, producers: list(text) }),
+  component: object<StoredManifest['component']>({ ...refMembers, producers: list(text) }),
 });

@@ -1,12 +1,12 @@
 /** The names of the store: `refs/<name>.json`, each the one place that says which manifest a name stands for. */
-import { readFileSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { distance } from 'fastest-levenshtein';
 import { ThawError } from '../errors.ts';
 import type { Digest } from '../wasm/plan.ts';
 import { canonicalJson } from './canonical-json.ts';
 import { isDigest } from './digest.ts';
-import { errnoOf, storeError } from './file-ops.ts';
+import { errnoOf, storeError, withStoreErrors } from './file-ops.ts';
 import { object, readJson, text, textWhere } from './json-reader.ts';
 import { listDirectory } from './objects.ts';
 import { replaceFile } from './write-file.ts';
@@ -22,6 +22,9 @@ const SUFFIX = '.json';
 
 /** Names more than two slips of the finger away are not what was meant. */
 const MAX_SLIPS = 2;
+
+/** Longer than the tick of any file system's clock (2 s on FAT): two changes within one tick have one time. */
+const SETTLED_MS = 3000;
 
 const content = object<RefContent>({
   digest: textWhere('a digest (64 lower-case hex digits)', isDigest),
@@ -42,6 +45,8 @@ export function checkName(name: string): void {
 export class RefFiles {
   readonly #directory: string;
   readonly #scratch: Scratch;
+  /** What `standingFor` found when the directory had last changed at `changedMs`. */
+  #byDigest: { readonly changedMs: number; readonly refs: ReadonlyMap<Digest, readonly Ref[]> } | null = null;
 
   constructor(directory: string, scratch: Scratch) {
     this.#directory = directory;
@@ -73,6 +78,32 @@ export class RefFiles {
   list(): Ref[] {
     // A name may be removed between the listing and the reading.
     return this.names().flatMap((name) => this.get(name) ?? []);
+  }
+
+  /**
+   * The names of a manifest, for messages: names that are damaged are left out. They are not read again until the
+   * directory has changed, for when one thing is wrong with 10,000 snapshots, each of which gives a message.
+   */
+  standingFor(digest: Digest): readonly Ref[] {
+    const found = withStoreErrors(`looking at ${this.#directory}`, () =>
+      statSync(this.#directory, { throwIfNoEntry: false }),
+    );
+    const changedMs = found?.mtimeMs ?? 0;
+    if (this.#byDigest?.changedMs === changedMs) return this.#byDigest.refs.get(digest) ?? [];
+    const isSettled = Date.now() - changedMs > SETTLED_MS;
+    const refs = Map.groupBy(this.#readable(), (ref) => ref.digest);
+    this.#byDigest = isSettled ? { changedMs, refs } : null;
+    return refs.get(digest) ?? [];
+  }
+
+  #readable(): Ref[] {
+    return this.names().flatMap((name) => {
+      try {
+        return this.get(name) ?? [];
+      } catch {
+        return [];
+      }
+    });
   }
 
   async set(name: string, { digest, createdAt, source }: RefContent): Promise<void> {

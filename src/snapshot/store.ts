@@ -12,26 +12,22 @@ import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { ThawError } from '../errors.ts';
 import type { Digest } from '../wasm/plan.ts';
-import { canonicalJson } from './canonical-json.ts';
 import { isDigest } from './digest.ts';
 import { nodeFileOps, withStoreErrors } from './file-ops.ts';
 import type { FileOps } from './file-ops.ts';
 import { collectGarbage } from './gc.ts';
 import type { GcOptions, GcReport } from './gc.ts';
 import { objectsOf } from './manifest.ts';
-import type { Manifest, ObjectRef } from './manifest.ts';
+import type { Manifest, NewManifest, ObjectRef } from './manifest.ts';
+import { ManifestFiles } from './manifests.ts';
 import { ObjectFiles } from './objects.ts';
 import type { OpenObject } from './objects.ts';
-import { parseManifest } from './parse-manifest.ts';
 import { RefFiles, checkName } from './refs.ts';
 import type { Ref } from './refs.ts';
 import type { Scratch } from './write-file.ts';
 
 /** Eight hex digits: two of 1,000 objects begin alike in one store out of 8,600. */
 const DIGEST_PREFIX = /^[0-9a-f]{8,63}$/;
-
-/** The largest plans seen (StarlingMonkey, QuickJS with nine modules) take 0.1 MB; an image begins at 1 MB. */
-const MANIFEST_MAX_BYTES = 16 * 1024 * 1024;
 
 /** `create` makes the directories that are not there. `ops` is for tests that put faults into writing. */
 export type StoreOptions = { readonly create: boolean; readonly ops?: FileOps };
@@ -40,6 +36,7 @@ export class SnapshotStore {
   readonly directory: string;
   readonly #objects: ObjectFiles;
   readonly #refs: RefFiles;
+  readonly #manifests: ManifestFiles;
   readonly #scratch: Scratch;
 
   private constructor(directory: string, ops: FileOps) {
@@ -47,6 +44,7 @@ export class SnapshotStore {
     this.#scratch = { ops, directory: join(directory, 'tmp') };
     this.#objects = new ObjectFiles(join(directory, 'objects'), this.#scratch);
     this.#refs = new RefFiles(join(directory, 'refs'), this.#scratch);
+    this.#manifests = new ManifestFiles(this.#objects, this.#refs);
   }
 
   /**
@@ -97,30 +95,24 @@ export class SnapshotStore {
   }
 
   /**
-   * Stores a manifest. It is durable before the promise is fulfilled; so are its objects, if they came from `putObject`.
+   * Stores a manifest, and its program before it. Both are durable before the promise is fulfilled; so are its other
+   * objects, if they came from `putObject`.
    *
    * @throws STORE_MANIFEST_INVALID when it could not be loaded again; and as `putObject`.
    */
-  async putManifest(manifest: Manifest): Promise<ObjectRef> {
-    const bytes = new TextEncoder().encode(canonicalJson(manifest));
-    parseManifest(bytes, { what: 'the new snapshot', rebuild: 'thaw build <input>' });
-    return this.putObject(bytes);
+  putManifest(manifest: NewManifest): Promise<ObjectRef> {
+    return this.#manifests.put(manifest);
   }
 
   /**
-   * Reads, verifies and checks a manifest.
+   * Reads, verifies and checks a manifest. Its program is read for the first manifest that needs it: `plan` and `code`
+   * are frozen, and the same for all manifests of one program.
    *
    * @throws STORE_MANIFEST_INVALID naming the field, or for another format the command that makes it anew; and as
-   *   `readObject`.
+   *   `readObject`, for the manifest or its program.
    */
   loadManifest(digest: Digest): Manifest {
-    const what = `snapshot ${this.#describe(digest)}`;
-    const role = `manifest of ${what}`;
-    const bytes = this.#objects.readUpTo(digest, MANIFEST_MAX_BYTES, role, (found) => {
-      const limit = `${found} bytes are over the ${MANIFEST_MAX_BYTES} of a manifest`;
-      return new ThawError('STORE_MANIFEST_INVALID', `cannot read the ${role}: ${limit}`);
-    });
-    return parseManifest(bytes, { what, rebuild: this.#rebuildCommand(digest) });
+    return this.#manifests.join(digest, this.#manifests.read(digest));
   }
 
   /**
@@ -175,35 +167,13 @@ export class SnapshotStore {
    * @throws STORE_UNWRITABLE, STORE_IO_FAILED.
    */
   gc(options: GcOptions = {}): Promise<GcReport> {
-    const loadManifest = (digest: Digest): Manifest => this.loadManifest(digest);
-    return collectGarbage({ objects: this.#objects, refs: this.#refs, scratch: this.#scratch, loadManifest }, options);
+    const store = { objects: this.#objects, refs: this.#refs, scratch: this.#scratch, manifests: this.#manifests };
+    return collectGarbage(store, options);
   }
 
   /** Closes the descriptors that `openObject` gave out. Mappings of them stay. */
   close(): void {
     this.#objects.close();
-  }
-
-  #refsTo(digest: Digest): readonly Ref[] {
-    // For messages only: a damaged name elsewhere must not take the place of what there is to say.
-    return this.#refs.names().flatMap((name) => {
-      try {
-        const ref = this.#refs.get(name);
-        return ref?.digest === digest ? [ref] : [];
-      } catch {
-        return [];
-      }
-    });
-  }
-
-  #describe(digest: Digest): string {
-    const names = this.#refsTo(digest).map(({ name }) => JSON.stringify(name));
-    return names.length === 0 ? digest : `${names.join(', ')} (${digest})`;
-  }
-
-  #rebuildCommand(digest: Digest): string {
-    const [ref] = this.#refsTo(digest);
-    return ref === undefined ? 'thaw build <input>' : `thaw build ${ref.source} --name ${ref.name}`;
   }
 }
 

@@ -47,7 +47,7 @@ test('gc() removes what no name leads to and keeps what two snapshots share', as
   const own = [dropped.ref, ...objectsOf(dropped.manifest).map(({ ref }) => ref)].filter(
     ({ digest }) => !shared.has(digest),
   );
-  assert.equal(own.length, 3);
+  assert.equal(own.length, 2);
   assert.deepEqual(sweepOf(report), { removed: own.map(({ digest }) => digest).toSorted(), young: [] });
   for (const ref of own) assert.ok(!existsSync(objectPath(directory, ref)));
   for (const { ref } of objectsOf(store.loadManifest(kept.ref.digest))) store.readObject(ref);
@@ -129,20 +129,41 @@ test('gc({ verify }) removes damaged objects and says who needs them', async (t)
   const [main, adapter] = snapshot.manifest.code;
   assert.ok(main !== undefined && adapter !== undefined);
   damage(objectPath(directory, main), flipBit);
-  damage(objectPath(directory, snapshot.manifest.component), (bytes) => bytes.subarray(1));
+  const { program } = snapshot.manifest;
+  damage(objectPath(directory, program), (bytes) => bytes.subarray(1));
   rmSync(objectPath(directory, adapter));
 
   const neededBy = ['hello', 'other'];
+  // A store that has read the program before the damage knows what else is needed, another does not.
+  store.loadManifest(snapshot.ref.digest);
   const report = await store.gc({ verify: true });
   assert.deepEqual(
     report.corrupt.toSorted((a, b) => (a.digest < b.digest ? -1 : 1)),
-    [main.digest, snapshot.manifest.component.digest].toSorted().map((digest) => ({ digest, neededBy })),
+    [main.digest, program.digest].toSorted().map((digest) => ({ digest, neededBy })),
   );
   assert.deepEqual(report.missing, [{ digest: adapter.digest, neededBy }]);
   assert.ok(!existsSync(objectPath(directory, main)));
   await putSnapshot(store);
   const { corrupt, missing } = await store.gc({ verify: true });
   assert.deepEqual([corrupt, missing], [[], []]);
+});
+
+test('gc({ verify }) says who needs a damaged program, and spares what it may have named', async (t) => {
+  const directory = temporaryDirectory(t);
+  const builder = openStore(t, directory);
+  const { ref, manifest } = await putSnapshot(builder);
+  await builder.setRef('hello', ref.digest, 'hello.js');
+  ageSnapshot(directory, { ref, manifest });
+  damage(objectPath(directory, manifest.program), flipBit);
+  const store = openStore(t, directory);
+  const report = await store.gc({ verify: true, graceMs: 0 });
+  assert.deepEqual(report.corrupt, [{ digest: manifest.program.digest, neededBy: ['hello'] }]);
+  assert.equal(report.sweep.kind, 'skipped');
+  const [hello] = report.sweep.unreadable;
+  assert.ok(hello !== undefined && thawError('STORE_OBJECT_CORRUPT', manifest.program.digest, '"hello"')(hello.error));
+  assert.deepEqual((await store.gc()).missing, [{ digest: manifest.program.digest, neededBy: ['hello'] }]);
+  await putSnapshot(store);
+  assert.deepEqual(sweepOf(await store.gc({ verify: true, graceMs: 0 })), { removed: [], young: [] });
 });
 
 test('gc() removes stale temporary files only', async (t) => {

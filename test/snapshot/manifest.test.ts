@@ -1,11 +1,13 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import * as fc from 'fast-check';
 import { canonicalJson } from '../../src/snapshot/canonical-json.ts';
 import type { Json } from '../../src/snapshot/canonical-json.ts';
 import { codeDigest } from '../../src/snapshot/code-digest.ts';
 import { objectsOf } from '../../src/snapshot/manifest.ts';
-import { parseManifest } from '../../src/snapshot/parse-manifest.ts';
-import { bytesOf, sampleManifest, samplePlan, thawError } from './support.ts';
+import type { Manifest, NewManifest } from '../../src/snapshot/manifest.ts';
+import { joinManifest, parseManifest, parseProgram } from '../../src/snapshot/parse-manifest.ts';
+import { bytesOf, programOf, sampleManifest, samplePlan, thawError } from './support.ts';
 
 const ref = (digit: string, bytes = 10): { digest: string; bytes: number } => ({ digest: digit.repeat(64), bytes });
 const sample = sampleManifest({
@@ -14,13 +16,25 @@ const sample = sampleManifest({
   delta: ref('d'),
   component: ref('e'),
 });
-const origin = { what: 'snapshot "hello"', rebuild: 'thaw build hello.js --name hello' };
-const parse = (text: string): unknown => parseManifest(bytesOf(text), origin);
+const origin = () => ({ what: 'snapshot "hello"', rebuild: 'thaw build hello.js --name hello' });
 
-/** The sample with one member changed, `state.memories[0].pages`, or removed. */
-function changed(path: string, to: Json | undefined): string {
+/** The two texts that a snapshot is stored as. */
+type Texts = { readonly program: string; readonly manifest: string };
+
+const textsOf = ({ plan, code, ...rest }: NewManifest): Texts => ({
+  program: canonicalJson({ format: rest.format, plan, code }),
+  manifest: canonicalJson({ ...rest, program: programOf({ format: rest.format, plan, code }) }),
+});
+
+const texts = textsOf(sample);
+
+const parse = ({ program, manifest }: Texts): Manifest =>
+  joinManifest(parseManifest(bytesOf(manifest), origin), parseProgram(bytesOf(program), origin), origin);
+
+/** A JSON text with one member changed, `state.memories[0].pages`, or removed. */
+function changed(text: string, path: string, to: Json | undefined): string {
   const keys = path.split(/[.[\]]+/).filter((key) => key !== '');
-  return JSON.stringify(withMember(sample, keys, to));
+  return JSON.stringify(withMember(JSON.parse(text), keys, to));
 }
 
 function withMember(value: Json | undefined, [key, ...rest]: readonly string[], to: Json | undefined): unknown {
@@ -33,19 +47,31 @@ function withMember(value: Json | undefined, [key, ...rest]: readonly string[], 
     : Object.fromEntries<unknown>([...members, [key, member]]);
 }
 
-test('parseManifest() gives back what was written', () => {
-  assert.deepEqual(parse(canonicalJson(sample)), sample);
+test('a snapshot is read as it was written', () => {
+  assert.deepEqual(parse(texts), { ...sample, program: programOf(sample) });
 });
 
-test('parseManifest() gives back a snapshot that is not restorable', () => {
+test('a snapshot that is not restorable is read as it was written', () => {
   const fresh = { ...sample, state: { kind: 'fresh', reasons: ['main has table.set'] } } as const;
-  assert.deepEqual(parse(canonicalJson(fresh)), fresh);
+  assert.deepEqual(parse(textsOf(fresh)), { ...fresh, program: programOf(sample) });
 });
 
-test('parseManifest() names the field at fault', () => {
+test('parseProgram() gives what nobody can change', () => {
+  const { program } = parseProgram(bytesOf(texts.program), origin);
+  const isFrozen = (value: unknown): boolean =>
+    typeof value !== 'object' ||
+    value === null ||
+    (Object.isFrozen(value) && Object.values<unknown>({ ...value }).every(isFrozen));
+  assert.ok(isFrozen(program));
+});
+
+test('reading a snapshot names the field at fault', () => {
   const memory = 'state.memories[0]';
   const cases: readonly (readonly [path: string, value: Json | undefined, ...tells: string[]])[] = [
     ['plan', undefined, 'field plan: expected a value, found undefined'],
+    ['program', undefined, 'field program: expected a value, found undefined'],
+    ['program.digest', 'x', 'field program.digest: expected a digest'],
+    ['program.bytes', 2 ** 24 + 1, 'field program.bytes: expected an integer from 0 to 16777216'],
     ['extra', 1, 'field extra: expected no such member'],
     ['__proto__x', {}, 'field __proto__x: expected no such member'],
     ['plan.modules[0].name', 7, 'field plan.modules[0].name: expected a string, found 7'],
@@ -87,21 +113,73 @@ test('parseManifest() names the field at fault', () => {
     ['component.producers', 'jco', 'field component.producers: expected a list, found "jco"'],
   ];
   for (const [path, value, ...tells] of cases) {
+    const part = /^(plan|code)\b/.test(path) ? 'program' : 'manifest';
     assert.throws(
-      () => parse(changed(path, value)),
+      () => parse({ ...texts, [part]: changed(texts[part], path, value) }),
       thawError('STORE_MANIFEST_INVALID', '"hello"', ...tells),
       `${path} = ${JSON.stringify(value)}`,
     );
   }
 });
 
+/** Every path in a JSON value: `plan`, `plan.modules`, `plan.modules[0]` and so on, as keys. */
+function pathsIn(value: unknown): string[] {
+  if (typeof value !== 'object' || value === null) return [];
+  return Object.entries<unknown>({ ...value }).flatMap(([key, member]) => [
+    key,
+    ...pathsIn(member).map((path) => `${key}.${path}`),
+  ]);
+}
+
+for (const part of ['program', 'manifest'] as const) {
+  test(`a ${part} with any member changed is refused as such, or leaves the code digest as it is`, () => {
+    const anyPath = fc.constantFrom(...pathsIn(JSON.parse(texts[part])));
+    const anyValue = fc.oneof(
+      fc.constantFrom<Json>(null, -1, 0, 1, 2, 2 ** 53, '', 'core', 'x', [], {}, { kind: 'core' }, { __proto__: null }),
+      fc.constant(undefined),
+    );
+    let refused = 0;
+    fc.assert(
+      fc.property(anyPath, anyValue, (path, value) => {
+        try {
+          const { plan, code } = parse({ ...texts, [part]: changed(texts[part], path, value) });
+          assert.equal(codeDigest(plan, code), sample.codeDigest);
+        } catch (error) {
+          assert.ok(thawError('STORE_MANIFEST_INVALID', '"hello"')(error), String(error));
+          refused++;
+        }
+      }),
+      { numRuns: 1000 },
+    );
+    assert.ok(refused > 500, `${refused} of 1000 refused`);
+  });
+
+  test(`a ${part} with any byte changed is refused as such, or leaves the code digest as it is`, () => {
+    const whole = bytesOf(texts[part]);
+    fc.assert(
+      fc.property(fc.nat(whole.length - 1), fc.nat(255), (at, byte) => {
+        const bytes = whole.with(at, byte);
+        const read = (name: keyof Texts): Uint8Array => (name === part ? bytes : bytesOf(texts[name]));
+        try {
+          const stored = parseManifest(read('manifest'), origin);
+          const { plan, code } = joinManifest(stored, parseProgram(read('program'), origin), origin);
+          assert.equal(codeDigest(plan, code), sample.codeDigest);
+        } catch (error) {
+          assert.ok(thawError('STORE_MANIFEST_INVALID', '"hello"')(error), String(error));
+        }
+      }),
+      { numRuns: 1000 },
+    );
+  });
+}
+
 /** A manifest whose one global has this type and value. */
-const withGlobal = (type: 'i32' | 'i64' | 'f32' | 'f64', value: string): string => {
+const withGlobal = (type: 'i32' | 'i64' | 'f32' | 'f64', value: string): Texts => {
   const [main, adapter] = sample.code;
   assert.ok(main !== undefined && adapter !== undefined && sample.state.kind === 'restorable');
   const code = [{ ...main, shape: { ...main.shape, globals: [{ index: 0, type }] } }, adapter];
   const state = { ...sample.state, globals: [{ instance: 0, name: 'thaw:global0', type, value }] };
-  return canonicalJson({ ...sample, code, codeDigest: codeDigest(samplePlan, code), state });
+  return textsOf({ ...sample, code, codeDigest: codeDigest(samplePlan, code), state });
 };
 
 test('parseManifest() takes one text for each value of a global', () => {
@@ -126,21 +204,27 @@ test('parseManifest() takes one text for each value of a global', () => {
   }
 });
 
-test('parseManifest() of another format says how to make the snapshot anew', () => {
+test('reading another format says how to make the snapshot anew', () => {
   const check = thawError(
     'STORE_MANIFEST_INVALID',
     'has format 2',
     'reads format 1',
     'thaw build hello.js --name hello',
   );
-  assert.throws(() => parse('{"format":2,"anything":[]}'), check);
+  const other = '{"format":2,"anything":[]}';
+  assert.throws(() => parse({ ...texts, manifest: other }), check);
+  assert.throws(() => parse({ ...texts, program: other }), check);
 });
 
-test('parseManifest() refuses what is no manifest at all', () => {
+test('what is no manifest or program at all is refused', () => {
   for (const text of ['', '[]', 'null', '{"a":', '\0asm']) {
     assert.throws(
-      () => parse(text),
+      () => parse({ ...texts, manifest: text }),
       thawError('STORE_MANIFEST_INVALID', 'cannot read the manifest of snapshot "hello"'),
+    );
+    assert.throws(
+      () => parse({ ...texts, program: text }),
+      thawError('STORE_MANIFEST_INVALID', 'cannot read the link plan and code list of snapshot "hello"'),
     );
   }
   assert.throws(() => parseManifest(Uint8Array.of(0xff), origin), thawError('STORE_MANIFEST_INVALID', 'not UTF-8'));
@@ -172,13 +256,13 @@ test('codeDigest() differs with the code, its shape and its links', () => {
 
 test('objectsOf() lists every object with the part it plays', () => {
   assert.deepEqual(
-    objectsOf(sample).map(({ ref, role }) => [ref.digest.slice(0, 1), role]),
+    objectsOf({ ...sample, program: ref('9') }).map(({ ref, role }) => [ref.digest.slice(0, 1), role]),
     [
+      ['9', 'link plan and code list'],
       ['a', 'code of module 0'],
       ['b', 'code of module 1'],
       ['c', 'base image of memory 0 of instance 0'],
       ['d', 'delta layer of memory 0 of instance 0'],
-      ['e', 'component'],
     ],
   );
 });

@@ -16,6 +16,7 @@ import {
   putSnapshot,
   temporaryDirectory,
   thawError,
+  unsyncedOps,
 } from './support.ts';
 
 test('putObject() stores bytes under their digest, readObject() gives them back', async (t) => {
@@ -178,6 +179,109 @@ test('setRef() refuses a snapshot that is not whole, naming what is missing', as
   );
   await assert.rejects(store.setRef('hello', ref.digest, 'hello.js'), check);
   assert.deepEqual(store.listRefs(), []);
+});
+
+test('snapshots of one engine share their program, on disk and in memory', async (t) => {
+  const directory = temporaryDirectory(t);
+  const builder = openStore(t, directory);
+  const [one, two] = [await putSnapshot(builder, 'one'), await putSnapshot(builder, 'two')];
+  assert.deepEqual(one.manifest.program, two.manifest.program);
+  const store = openStore(t, directory);
+  const [first, second] = [store.loadManifest(one.ref.digest), store.loadManifest(two.ref.digest)];
+  assert.equal(first.plan, second.plan);
+  assert.equal(first.code, second.code);
+  assert.deepEqual([first, second], [one.manifest, two.manifest]);
+  assert.throws(() => Object.assign(first.plan, { instances: [] }), TypeError);
+  const shared = readFileSync(objectPath(directory, first.program), 'utf8');
+  assert.equal(shared, canonicalJson({ format: 1, plan: first.plan, code: first.code }));
+  const own = readFileSync(objectPath(directory, one.ref), 'utf8');
+  const { format, program, codeDigest, state, component } = first;
+  assert.equal(own, canonicalJson({ format, program, codeDigest, state, component }));
+});
+
+test('loadManifest() keeps as many programs as it may, and reads the others again', async (t) => {
+  const store = openStore(t, temporaryDirectory(t), unsyncedOps);
+  const { manifest } = await putSnapshot(store);
+  const digests: string[] = [];
+  for (let release = 0; release < 65; release++) {
+    const modules = [{ name: `release ${release}` }, { name: 'adapter' }];
+    digests.push((await store.putManifest({ ...manifest, plan: { ...manifest.plan, modules } })).digest);
+  }
+  const plans = digests.map((digest) => store.loadManifest(digest).plan);
+  const again = (index: number): unknown => store.loadManifest(digests[index] ?? '').plan;
+  assert.equal(again(64), plans[64]);
+  assert.notEqual(again(0), plans[0]);
+  assert.deepEqual(again(0), plans[0]);
+});
+
+test('a program that is missing or damaged is told with the snapshot that needs it', async (t) => {
+  const directory = temporaryDirectory(t);
+  const builder = openStore(t, directory);
+  const { ref, manifest } = await putSnapshot(builder);
+  await builder.setRef('hello', ref.digest, 'hello.js');
+  const path = objectPath(directory, manifest.program);
+  const tells = ['link plan and code list of snapshot "hello"', ref.digest, manifest.program.digest, path];
+  damage(path, flipBit);
+  assert.throws(() => openStore(t, directory).loadManifest(ref.digest), thawError('STORE_OBJECT_CORRUPT', ...tells));
+  rmSync(path);
+  const store = openStore(t, directory);
+  assert.throws(() => store.loadManifest(ref.digest), thawError('STORE_OBJECT_MISSING', ...tells));
+  // Who has read it can still serve, but a name must not stand for what another process cannot read.
+  builder.loadManifest(ref.digest);
+  const check = thawError('STORE_OBJECT_MISSING', 'link plan and code list of snapshot "other"', path);
+  await assert.rejects(builder.setRef('other', ref.digest, 'hello.js'), check);
+  await putSnapshot(store);
+  assert.deepEqual(store.loadManifest(ref.digest), manifest);
+});
+
+test('a program that is not one is told with its object and the snapshot that needs it', async (t) => {
+  const store = openStore(t);
+  const { manifest } = await putSnapshot(store);
+  const { plan, code, ...stored } = manifest;
+  const cases: readonly (readonly [text: string, ...tells: string[]])[] = [
+    ['\0asm', 'JSON'],
+    [canonicalJson({ format: 1, plan }), 'field code: expected a value'],
+    [canonicalJson({ format: 2, plan, code }), 'format 2', 'thaw build <input>'],
+    [canonicalJson({ format: 1, plan: { ...plan, exports: {} }, code }), 'field plan.exports: expected a list'],
+    [canonicalJson({ format: 1, plan: { ...plan, exports: [] }, code }), 'field codeDigest'],
+  ];
+  for (const [text, ...tells] of cases) {
+    const program = await store.putObject(bytesOf(text));
+    const { digest } = await store.putObject(bytesOf(canonicalJson({ ...stored, program })));
+    const objects = tells.includes('field codeDigest') ? [digest] : [digest, program.digest];
+    assert.throws(() => store.loadManifest(digest), thawError('STORE_MANIFEST_INVALID', ...objects, ...tells), text);
+  }
+});
+
+test('loadManifest() holds the size of a program against the manifest, also when it has read the program', async (t) => {
+  const store = openStore(t);
+  const { ref, manifest } = await putSnapshot(store);
+  store.loadManifest(ref.digest);
+  const { plan: _plan, code: _code, ...stored } = manifest;
+  const program = { ...stored.program, bytes: 7 };
+  const { digest } = await store.putObject(bytesOf(canonicalJson({ ...stored, program })));
+  assert.throws(() => store.loadManifest(digest), thawError('STORE_OBJECT_CORRUPT', 'expected 7 bytes', digest));
+});
+
+test('messages name a snapshot by the names that it has by then', async (t) => {
+  const directory = temporaryDirectory(t);
+  const store = openStore(t, directory);
+  const { ref } = await putSnapshot(store);
+  const refs = join(directory, 'refs');
+  damage(objectPath(directory, ref), flipBit);
+  const content = JSON.stringify({ digest: ref.digest, createdAt: '2026-01-01T00:00:00.000Z', source: 'a.js' });
+  const load = (): unknown => store.loadManifest(ref.digest);
+  // With a directory that has rested, and that has just changed.
+  for (const [name, ms] of [
+    ['one', 60_000],
+    ['two', 0],
+    ['three', 50_000],
+  ] as const) {
+    writeFileSync(join(refs, `${name}.json`), content);
+    age(refs, ms);
+    assert.throws(load, thawError('STORE_OBJECT_CORRUPT', `"${name}"`));
+    assert.throws(load, thawError('STORE_OBJECT_CORRUPT', `"${name}"`));
+  }
 });
 
 test('putManifest() refuses what loadManifest() would refuse', async (t) => {

@@ -5,11 +5,13 @@ import { join } from 'node:path';
 import type { TestContext } from 'node:test';
 import { ThawError } from '../../src/errors.ts';
 import type { ErrorCode } from '../../src/errors.ts';
+import { canonicalJson } from '../../src/snapshot/canonical-json.ts';
 import { codeDigest } from '../../src/snapshot/code-digest.ts';
+import { sha256 } from '../../src/snapshot/digest.ts';
 import { nodeFileOps } from '../../src/snapshot/file-ops.ts';
 import type { FileOps } from '../../src/snapshot/file-ops.ts';
 import { SNAPSHOT_FORMAT } from '../../src/snapshot/manifest.ts';
-import type { Manifest, ObjectRef, SnapshotState } from '../../src/snapshot/manifest.ts';
+import type { Manifest, NewManifest, ObjectRef, SnapshotState } from '../../src/snapshot/manifest.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
 import type { LinkPlan } from '../../src/wasm/plan.ts';
 
@@ -168,7 +170,7 @@ type Parts = {
   readonly component: ObjectRef;
 };
 
-export function sampleManifest({ code: [main, adapter], base, delta, component }: Parts): Manifest {
+export function sampleManifest({ code: [main, adapter], base, delta, component }: Parts): NewManifest {
   const code: Manifest['code'] = [
     {
       ...main,
@@ -201,6 +203,12 @@ export function sampleManifest({ code: [main, adapter], base, delta, component }
   };
 }
 
+/** How a manifest refers to its program, said without the store's own code. */
+export function programOf({ format, plan, code }: Pick<Manifest, 'format' | 'plan' | 'code'>): ObjectRef {
+  const bytes = bytesOf(canonicalJson({ code, format, plan }));
+  return { digest: sha256(bytes), bytes: bytes.length };
+}
+
 /** A page of the engine's image with `seed` in it: a base for two apps of one engine. */
 export function samplePage(seed: number): Uint8Array {
   const page = new Uint8Array(PAGE);
@@ -208,13 +216,15 @@ export function samplePage(seed: number): Uint8Array {
   return page;
 }
 
-/** Puts the objects of a snapshot and its manifest. Snapshots with different `app` share code and base. */
+/** Puts the objects of a snapshot and its manifest. Snapshots with different `app` share code, base and program. */
 export async function putSnapshot(store: SnapshotStore, app = 'app'): Promise<{ ref: ObjectRef; manifest: Manifest }> {
+  const component = bytesOf(`component ${app}`);
   const manifest = sampleManifest({
     code: [await store.putObject(bytesOf('code of main')), await store.putObject(bytesOf('code of adapter'))],
     base: await store.putObject(samplePage(1)),
     delta: await store.putObject(bytesOf(`delta of ${app}`)),
-    component: await store.putObject(bytesOf(`component ${app}`)),
+    component: { digest: sha256(component), bytes: component.length },
   });
-  return { ref: await store.putManifest(manifest), manifest };
+  const ref = await store.putManifest(manifest);
+  return { ref, manifest: { ...manifest, program: programOf(manifest) } };
 }
