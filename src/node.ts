@@ -5,6 +5,7 @@ import type { AdminView, Health, HealthCheck, RouteRow } from './admin/view.ts';
 import type { EdgeConfig } from './config/schema.ts';
 import { StartupHistograms } from './metrics/histograms.ts';
 import { CodeCache, compileFrom } from './runtime/code.ts';
+import { handlerOf } from './runtime/snapshot.ts';
 import { chooseTier } from './runtime/restore-tier.ts';
 import type { RestoreTier } from './runtime/slot-memory.ts';
 import { isDigest } from './snapshot/digest.ts';
@@ -35,11 +36,14 @@ export class EdgeNode implements AdminView {
   /** Taken at the end: threads that are gone cannot be asked. */
   #lastStarts: StartupHistograms | null = null;
 
-  /** Loads what the config names; nothing listens yet. @throws ThawError STORE_*, USAGE */
+  /** Holds what the config names against the store; nothing listens yet. @throws ThawError STORE_*, WRONG_WORLD, USAGE */
   constructor({ config, log, restoreTier }: NodeOptions) {
     this.#config = config;
     this.#log = log;
     this.#store = SnapshotStore.open(config.store, { create: false });
+    for (const name of new Set(config.routes.map(({ snapshot }) => snapshot))) {
+      handlerOf(this.#store.loadManifest(this.#store.resolve(name)).plan);
+    }
     const inFlight = new SharedArrayBuffer(config.routes.length * Int32Array.BYTES_PER_ELEMENT);
     this.#inFlight = new Int32Array(inFlight);
     const threads = config.threads === 'auto' ? availableParallelism() : config.threads;

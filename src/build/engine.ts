@@ -1,6 +1,6 @@
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { invariant } from '../errors.ts';
+import { ThawError, invariant } from '../errors.ts';
 import type { Manifest } from '../snapshot/manifest.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
 import type { Digest } from '../wasm/plan.ts';
@@ -35,13 +35,23 @@ export function engineLayers(
   build: (() => Promise<Uint8Array>) | null,
 ): NonNullable<FreezeOptions['baseOf']> {
   return async (codeDigest) => {
-    const known = store.listRefs().find(({ name }) => name === engineName(codeDigest));
-    if (known !== undefined) return layersOf(store.loadManifest(known.digest), store);
+    const known = findEngine(store, codeDigest);
+    if (known !== null) return layersOf(store.loadManifest(known), store);
     if (build === null) return undefined;
     const engine = await freeze(await build(), store);
     await store.setRef(engineName(engine.manifest.codeDigest), engine.digest, 'engine');
     return engine.manifest.codeDigest === codeDigest ? layersOf(engine.manifest, store) : undefined;
   };
+}
+
+/** The snapshot of the engine with this code, or null. */
+function findEngine(store: SnapshotStore, codeDigest: Digest): Digest | null {
+  try {
+    return store.resolve(engineName(codeDigest));
+  } catch (error) {
+    if (error instanceof ThawError && error.code === 'STORE_NOT_FOUND') return null;
+    throw error;
+  }
 }
 
 function layersOf({ state }: Manifest, store: SnapshotStore): (BaseImage | null)[] {

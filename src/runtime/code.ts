@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import type { Manifest, ObjectRef } from '../snapshot/manifest.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
 import type { Digest, ModuleShape } from '../wasm/plan.ts';
@@ -6,13 +7,19 @@ import type { Digest, ModuleShape } from '../wasm/plan.ts';
 export type CompiledModule = { readonly module: WebAssembly.Module; readonly shape: ModuleShape };
 
 /**
+ * Code kept, in bytes of WebAssembly: some 14 engines. Machine code takes about four times as much once it is hot. Slots
+ * hold their modules beyond that.
+ */
+const CODE_CACHE_BYTES = 128 * 1024 * 1024;
+
+/**
  * Compiled code: one module per digest, shared by all snapshots of one engine. Requests that come while it is compiled
  * wait for the same compilation.
  */
 export class CodeCache {
   readonly #compile: (code: ObjectRef, role: string) => Promise<WebAssembly.Module>;
-  readonly #modules = new Map<Digest, Promise<WebAssembly.Module>>();
-  readonly #compiled = new Map<Digest, readonly CompiledModule[]>();
+  readonly #modules = new LRUCache<Digest, Promise<WebAssembly.Module>>({ maxSize: CODE_CACHE_BYTES });
+  readonly #compiled = new LRUCache<Digest, readonly CompiledModule[]>({ maxSize: CODE_CACHE_BYTES });
 
   /** @param compile compiles a code object, or fetches it from another thread */
   constructor(compile: (code: ObjectRef, role: string) => Promise<WebAssembly.Module>) {
@@ -32,7 +39,8 @@ export class CodeCache {
         shape: code.shape,
       })),
     );
-    this.#compiled.set(manifest.codeDigest, compiled);
+    const size = manifest.code.reduce((sum, { bytes }) => sum + bytes, 1);
+    this.#compiled.set(manifest.codeDigest, compiled, { size });
     return compiled;
   }
 
@@ -41,7 +49,7 @@ export class CodeCache {
     let module = this.#modules.get(code.digest);
     if (module === undefined) {
       module = this.#compile(code, role);
-      this.#modules.set(code.digest, module);
+      this.#modules.set(code.digest, module, { size: Math.max(1, code.bytes) });
       // A failure is not kept: the object may be repaired meanwhile.
       module.catch(() => this.#modules.delete(code.digest));
     }

@@ -1,4 +1,5 @@
 import { readSync } from 'node:fs';
+import { LRUCache } from 'lru-cache';
 import { ThawError } from '../errors.ts';
 import { parseDelta } from '../snapshot/layer.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES, type MemoryState, type ObjectRef } from '../snapshot/manifest.ts';
@@ -43,6 +44,11 @@ export class MemoryImage {
     this.#deltaBytes = bytes;
     this.#positions = new Int32Array((pages.at(-1) ?? -1) + 1).fill(NOT_IN_DELTA);
     for (const [position, page] of this.deltaPages.entries()) this.#positions[page] = position;
+  }
+
+  /** Bytes that the image holds of its own: the delta. */
+  get ownBytes(): number {
+    return this.#deltaBytes.length + this.#positions.byteLength;
   }
 
   /** Bytes of the base layer, 0 without one. */
@@ -95,10 +101,16 @@ function unpackDelta(delta: Buffer): { pages: readonly number[]; bytes: Buffer }
   return { pages, bytes: delta.subarray(pagesOffset) };
 }
 
-/** Opens images of a store; base layers are read once. */
+/** Base layers kept in memory, in bytes: some ten engines. Those that slots hold stay beyond that. */
+const BASE_CACHE_BYTES = 128 * 1024 * 1024;
+
+/** Opens images of a store; base layers are read once, while there are few. */
 export class ImageLoader {
   readonly #store: SnapshotStore;
-  readonly #bases = new Map<string, BaseLayer>();
+  readonly #bases = new LRUCache<string, BaseLayer>({
+    maxSize: BASE_CACHE_BYTES,
+    sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
+  });
 
   constructor(store: SnapshotStore) {
     this.#store = store;
@@ -107,7 +119,7 @@ export class ImageLoader {
   /** @throws ThawError STORE_OBJECT_MISSING, STORE_OBJECT_CORRUPT */
   load(state: MemoryState, role: string): MemoryImage {
     const base = state.base === null ? null : this.#base(state.base, `base layer of ${role}`);
-    const delta = state.delta === null ? null : this.#store.readObject(state.delta, `delta layer of ${role}`);
+    const delta = state.delta === null ? null : this.#store.readObjectAgain(state.delta, `delta layer of ${role}`);
     return new MemoryImage(
       state,
       base,

@@ -9,12 +9,19 @@ import type { LoadedSnapshot } from './snapshot.ts';
 export type PoolLimits = {
   /** Slots at a time, busy and idle. */
   readonly slots: number;
-  /** Linear memory of idle slots that is kept, in bytes. Busy slots count too, but are never taken away. */
+  /** Resident memory that idle slots may keep, in bytes. */
   readonly memoryBytes: number;
 };
 
 /** A clean slot, and how it came to be clean. */
 export type Acquired = { readonly slot: Slot; readonly kind: StartKind };
+
+/**
+ * A snapshot that lost its last clean slot to another and is wanted again within this time gets a slot of its own, while
+ * there is room: two routes in turn would else throw each other out at every request.
+ */
+const ROBBED_MS = 10_000;
+const MAX_ROBBED = 1024;
 
 type Waiter = { readonly snapshot: LoadedSnapshot; readonly wake: () => void };
 
@@ -33,11 +40,16 @@ export class SlotPool {
   readonly #waiters: Waiter[] = [];
   #total = 0;
   #idleBytes = 0;
+  /** Lowered when the address space turns out to hold fewer. */
+  #maxSlots: number;
+  /** Snapshots whose last clean slot was turned to another, with the time. See {@link ROBBED_MS}. */
+  readonly #robbed = new LRUCache<Digest, true>({ max: MAX_ROBBED, ttl: ROBBED_MS });
 
   constructor(limits: PoolLimits, environment: SlotEnvironment, code: CodeCache) {
     this.#limits = limits;
     this.#environment = environment;
     this.#code = code;
+    this.#maxSlots = limits.slots;
     this.#idle = new LRUCache({ max: limits.slots });
   }
 
@@ -79,9 +91,12 @@ export class SlotPool {
   #take(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], timer: StartTimer): Acquired | null {
     const hot = this.#takeIdle(snapshot.digest);
     if (hot !== null) return { slot: hot, kind: 'hot' };
-    const related = this.#takeRelated(snapshot);
-    if (related !== null) return this.#turned(related, snapshot, timer);
-    if (this.#total >= this.#limits.slots && !this.#evictOne()) return null;
+    const hasRoom = this.#total < this.#maxSlots;
+    if (!(hasRoom && this.#robbed.has(snapshot.digest))) {
+      const related = this.#takeRelated(snapshot);
+      if (related !== null) return this.#turned(related, snapshot, timer);
+    }
+    if (!hasRoom && !this.#evictOne()) return null;
     return this.#create(snapshot, modules, timer);
   }
 
@@ -96,10 +111,11 @@ export class SlotPool {
     try {
       slot = new Slot(snapshot, modules, this.#environment);
     } catch (error) {
-      // No address space for another memory: those that there are must do.
       const isFull = error instanceof ThawError && error.code === 'OUT_OF_ADDRESS_SPACE';
       if (!isFull || this.#total === 0) throw error;
-      return this.#evictOne() ? this.#create(snapshot, modules, timer) : null;
+      // The slots that there are must do; V8 is not asked again, since it collects garbage before it says no.
+      this.#maxSlots = this.#total;
+      return this.#take(snapshot, modules, timer);
     }
     this.#total++;
     this.#guarded(slot, () => slot.turn(snapshot));
@@ -144,15 +160,17 @@ export class SlotPool {
     const slot = slots?.pop();
     if (slots === undefined || slot === undefined) return null;
     if (slots.length === 0) this.#idle.delete(digest);
-    this.#idleBytes -= slot.memoryBytes;
+    this.#idleBytes -= slot.residentBytes;
     return slot;
   }
 
   /** The least recently used idle slot of the same code. */
   #takeRelated({ manifest }: LoadedSnapshot): Slot | null {
     for (const digest of this.#idle.rkeys()) {
-      const [slot] = this.#idle.peek(digest) ?? [];
-      if (slot?.snapshot.manifest.codeDigest === manifest.codeDigest) return this.#takeIdle(digest);
+      const slots = this.#idle.peek(digest) ?? [];
+      if (slots[0]?.snapshot.manifest.codeDigest !== manifest.codeDigest) continue;
+      if (slots.length === 1) this.#robbed.set(digest, true);
+      return this.#takeIdle(digest);
     }
     return null;
   }
@@ -162,7 +180,7 @@ export class SlotPool {
     const slots = this.#idle.get(digest) ?? [];
     slots.push(slot);
     this.#idle.set(digest, slots);
-    this.#idleBytes += slot.memoryBytes;
+    this.#idleBytes += slot.residentBytes;
     while (this.#idleBytes > this.#limits.memoryBytes && this.#evictOne());
   }
 
@@ -191,6 +209,6 @@ export class SlotPool {
     if ((await Promise.race([woken, deadline])) === true) return;
     const index = this.#waiters.indexOf(waiter as Waiter);
     if (index >= 0) this.#waiters.splice(index, 1);
-    throw new ThawError('NODE_BUSY', `no slot became free in time: all ${this.#limits.slots} are busy (pool.slots)`);
+    throw new ThawError('NODE_BUSY', `no slot became free in time: all ${this.#maxSlots} are busy (pool.slots)`);
   }
 }

@@ -50,6 +50,8 @@ export class SlotMemory {
   #bytes: Buffer;
   #address: bigint;
   #mapping: Mapping = { kind: 'zeroes' };
+  /** 4 KiB pages that were the memory's own after the last restore: copies, not the mapped file. */
+  #privatePages = 0;
   /** The image whose delta is in the memory: its pages are private, and so found by a scan. */
   #deltaOf: MemoryImage | null = null;
 
@@ -82,6 +84,11 @@ export class SlotMemory {
     return this.#bytes;
   }
 
+  /** Bytes of the kernel's memory that the clean memory takes up for itself. */
+  get residentBytes(): number {
+    return this.#privatePages * IMAGE_PAGE_BYTES;
+  }
+
   /**
    * Brings the memory to `image`, whatever it held before.
    * @returns how many 4 KiB pages were copied or dropped
@@ -91,6 +98,7 @@ export class SlotMemory {
     if (this.bytes.length === 0) return 0;
     const pages = this.#restoreTo(image);
     this.#deltaOf = image;
+    this.#privatePages = pages;
     return pages;
   }
 

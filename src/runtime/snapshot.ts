@@ -1,3 +1,4 @@
+import { LRUCache } from 'lru-cache';
 import { ThawError } from '../errors.ts';
 import type { Manifest, SnapshotState } from '../snapshot/manifest.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
@@ -6,7 +7,7 @@ import { ImageLoader, type MemoryImage } from './image.ts';
 import type { MemoryKey } from './instantiate.ts';
 
 /** The interface that thaw calls, at any 0.2 version. */
-export const HANDLER_INTERFACE = 'wasi:http/incoming-handler';
+const HANDLER_INTERFACE = 'wasi:http/incoming-handler';
 const HANDLER_FUNC = 'handle';
 
 /** The handler of a component's plan. @throws ThawError WRONG_WORLD */
@@ -40,11 +41,18 @@ export type LoadedSnapshot = {
   readonly state: RestorableState | Extract<SnapshotState, { kind: 'fresh' }>;
 };
 
-/** Loads snapshots and keeps those that it has loaded. */
+/** Deltas kept in memory, in bytes, whether slots hold them or not: some 150 apps of 400 KiB. */
+const DELTA_CACHE_BYTES = 64 * 1024 * 1024;
+
+/** Manifests kept; one takes some 3 KB. */
+const MANIFEST_CACHE = 10_000;
+
+/** Loads snapshots and keeps those used last. What it has verified once it does not hash again. */
 export class SnapshotLoader {
   readonly #store: SnapshotStore;
   readonly #images: ImageLoader;
-  readonly #loaded = new Map<Digest, LoadedSnapshot>();
+  readonly #manifests = new LRUCache<Digest, Manifest>({ max: MANIFEST_CACHE });
+  readonly #loaded = new LRUCache<Digest, LoadedSnapshot>({ maxSize: DELTA_CACHE_BYTES, sizeCalculation: ownBytes });
 
   constructor(store: SnapshotStore) {
     this.#store = store;
@@ -55,11 +63,20 @@ export class SnapshotLoader {
   load(digest: Digest): LoadedSnapshot {
     let snapshot = this.#loaded.get(digest);
     if (snapshot === undefined) {
-      const manifest = this.#store.loadManifest(digest);
+      const manifest = this.#manifest(digest);
       snapshot = { digest, manifest, handler: handlerOf(manifest.plan), state: this.#state(manifest, digest) };
       this.#loaded.set(digest, snapshot);
     }
     return snapshot;
+  }
+
+  #manifest(digest: Digest): Manifest {
+    let manifest = this.#manifests.get(digest);
+    if (manifest === undefined) {
+      manifest = this.#store.loadManifest(digest);
+      this.#manifests.set(digest, manifest);
+    }
+    return manifest;
   }
 
   #state({ state }: Manifest, digest: Digest): LoadedSnapshot['state'] {
@@ -71,3 +88,6 @@ export class SnapshotLoader {
     return { kind: 'restorable', images, globals: state.globals };
   }
 }
+
+const ownBytes = ({ state }: LoadedSnapshot): number =>
+  state.kind === 'fresh' ? 1 : state.images.reduce((sum, { image }) => sum + image.ownBytes, 1);

@@ -85,6 +85,15 @@ export class SnapshotStore {
   }
 
   /**
+   * Reads an object that is read often. It is verified the first time, and again only when its file has been touched.
+   *
+   * @throws as `readObject`.
+   */
+  readObjectAgain(ref: ObjectRef, role = 'object'): Uint8Array {
+    return this.#objects.readAgain(ref, role);
+  }
+
+  /**
    * Opens an object for mapping. It is verified the first time, and again only when its file has been touched. The
    * descriptor is the store's: it is shared, open until `close`, and read only.
    *

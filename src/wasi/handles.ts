@@ -70,11 +70,18 @@ export class HandleTable {
     this.take(handle, resource).dispose();
   }
 
-  /** Disposes of everything that is still open and makes the table as new. */
+  /** Makes the table as new, then disposes of everything that was open. @throws the first error of disposing */
   reset(): void {
-    const entries = this.#entries;
-    for (let handle = 1; handle < entries.length; handle++) entries[handle]?.dispose();
-    entries.length = 1;
+    const open = this.#entries.splice(1);
     this.#free.length = 0;
+    const errors: unknown[] = [];
+    for (const resource of open) {
+      try {
+        resource?.dispose();
+      } catch (error) {
+        errors.push(error);
+      }
+    }
+    if (errors.length > 0) throw errors[0];
   }
 }

@@ -159,7 +159,8 @@ export class OutgoingRequest extends OutgoingMessage {
   }
 
   setAuthority(authority: string | undefined): Result<undefined, undefined> {
-    if (authority !== undefined && !URL.canParse(`http://${authority}/`)) return ERR;
+    // What the URL parser would take for a user, a path or a query is no authority.
+    if (authority !== undefined && (/[\s/?#@\\]/.test(authority) || !URL.canParse(`http://${authority}/`))) return ERR;
     this.authority = authority;
     return OK;
   }
