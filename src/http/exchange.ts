@@ -14,7 +14,7 @@ import type { ResponseOutcome } from '../wasi/http-types.ts';
 import type { Result } from '../wasi/values.ts';
 import type { Outbound } from './outbound.ts';
 import { EmptySource, ReadableSource } from './readable-source.ts';
-import type { ResponseWriter } from './response-writer.ts';
+import { hasNoBody, type ResponseWriter } from './response-writer.ts';
 import type { Found } from './router.ts';
 
 export type ExchangeInput = {
@@ -66,8 +66,13 @@ export class Exchange implements Call {
   respond(outcome: ResponseOutcome): void {
     this.#input.timer.mark('guest');
     this.#input.onAnswer();
-    if (outcome.tag === 'ok') this.#input.writer.hold(outcome.val);
-    else this.#outcomeError = outcome.val;
+    if (outcome.tag === 'err') {
+      this.#outcomeError = outcome.val;
+      return;
+    }
+    const response = outcome.val;
+    if (this.#input.request.method === 'HEAD' || hasNoBody(response.status)) response.pipe?.expectNothing();
+    this.#input.writer.hold(response);
   }
 
   fetch(exchange: OutgoingExchange): Result<FutureIncomingResponse, ErrorCode> {

@@ -15,7 +15,7 @@ type WriterState =
   | { readonly kind: 'ended' };
 
 /** Statuses whose responses have no body. */
-const hasNoBody = (status: number): boolean => status === 204 || status === 304;
+export const hasNoBody = (status: number): boolean => status === 204 || status === 304;
 
 /**
  * Writes one guest's response. A response that is whole before the guest first waits goes out in one piece, with a

@@ -145,6 +145,11 @@ export class OutgoingBodyPipe implements Waitable {
     return this.#state.kind;
   }
 
+  /** The message has no body on the wire, whatever its Content-Length says: a response to HEAD, a 304. */
+  expectNothing(): void {
+    this.#promised = null;
+  }
+
   capacity(): Result<number, StreamError> {
     if (this.#state.kind === 'failed') return err(this.#state.error);
     if (this.#state.kind !== 'open') return err(CLOSED);
