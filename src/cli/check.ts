@@ -1,0 +1,86 @@
+import type { Command } from 'commander';
+import { ConfigError } from '../config/problem.ts';
+import type { RouteConfig } from '../config/schema.ts';
+import { checkSnapshots } from '../config/snapshots.ts';
+import { formatDuration, formatSize } from '../config/units.ts';
+import { ThawError } from '../errors.ts';
+import { isDigest } from '../snapshot/digest.ts';
+import { SnapshotStore } from '../snapshot/store.ts';
+import { type ConfigFlags, DEFAULT_CONFIG, addConfigOption, readConfig } from './config-options.ts';
+import { type JsonFlag, addJsonOption, addStoreOption } from './options.ts';
+import { plural, print, printJson, shortDigest, table } from './output.ts';
+import { factsOf } from './snapshot-facts.ts';
+import { snapshotNames } from './snapshot-names.ts';
+
+const EXAMPLES = `Examples:
+  thaw check                        the config in ${DEFAULT_CONFIG}
+  thaw check --config site.yaml     another one
+`;
+
+export function define(command: Command): void {
+  command.addHelpText('before', EXAMPLES).action(check);
+  addJsonOption(addStoreOption(addConfigOption(command)));
+}
+
+/** A route and the snapshot that it would serve. */
+type CheckedRoute = {
+  readonly route: RouteConfig;
+  readonly digest: string;
+  readonly start: 'restorable' | 'fresh';
+};
+
+async function check(flags: ConfigFlags & JsonFlag): Promise<void> {
+  let routes: readonly CheckedRoute[];
+  try {
+    routes = await checkedRoutes(flags);
+  } catch (error) {
+    if (flags.json !== true || !(error instanceof ThawError)) throw error;
+    printJson({ ok: false, problems: problemsOf(error) });
+    process.exitCode = 1;
+    return;
+  }
+  if (flags.json === true) printJson({ ok: true, routes: routes.map(toJson) });
+  else print([...routeTable(routes), '', `${plural(routes.length, 'route')}, no problems`]);
+}
+
+/** @throws ConfigError with all problems, or ThawError STORE_* */
+async function checkedRoutes(flags: ConfigFlags): Promise<CheckedRoute[]> {
+  const config = readConfig(flags);
+  const store = SnapshotStore.open(config.store, { create: false });
+  await checkSnapshots(config, snapshotNames(store));
+  return config.routes.map((route) => {
+    const digest = store.resolve(route.snapshot);
+    return { route, digest, start: factsOf(store.loadManifest(digest)).kind };
+  });
+}
+
+const problemsOf = (error: ThawError): readonly { code: string; where: string | null; message: string }[] =>
+  error instanceof ConfigError ? error.problems : [{ code: error.code, where: null, message: error.message }];
+
+function toJson({ route, digest, start }: CheckedRoute): Record<string, unknown> {
+  const { id, host, route: path, methods, snapshot, env, allowedOutboundHosts, limits, source } = route;
+  const outbound = allowedOutboundHosts.map(({ text }) => text);
+  return { id, host, path, methods, snapshot, digest, start, env, allowedOutboundHosts: outbound, limits, source };
+}
+
+function routeTable(routes: readonly CheckedRoute[]): string[] {
+  const head = ['HOST', 'ROUTE', 'METHODS', 'SNAPSHOT', 'DIGEST', 'START', 'BODY', 'WALL', 'AT ONCE', 'OUTBOUND'];
+  return table([head, ...routes.map(toCells)], [6, 7, 8]);
+}
+
+function toCells({ route, digest, start }: CheckedRoute): string[] {
+  const { host, route: path, methods, snapshot, limits, allowedOutboundHosts } = route;
+  const { requestBodyBytes, wallMs, concurrency } = limits;
+  return [
+    host ?? 'any',
+    path,
+    methods?.join(',') ?? 'all',
+    isDigest(snapshot) ? shortDigest(snapshot) : snapshot,
+    shortDigest(digest),
+    start,
+    formatSize(requestBodyBytes),
+    formatDuration(wallMs),
+    String(concurrency),
+    allowedOutboundHosts.length === 0 ? 'nowhere' : allowedOutboundHosts.map(({ text }) => text).join(' '),
+  ];
+}
