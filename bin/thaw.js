@@ -33,7 +33,9 @@ function findNode() {
 }
 
 if (entry === undefined) {
-  console.error(`thaw: neither src/ nor dist/ is in ${root}: the package is incomplete. Install it again: npm install thaw`);
+  console.error(
+    `thaw: neither src/ nor dist/ is in ${root}: the package is incomplete. Install it again: npm install thaw`,
+  );
   process.exit(1);
 } else if (majorOf(process.version) >= NEEDED_MAJOR) {
   await import(pathToFileURL(entry).href);
