@@ -43,7 +43,7 @@ export const ERRORS = {
   BUILD_OPTION_INVALID: row('See thaw build --help.'),
 
   // snapshot store
-  STORE_NOT_FOUND: row('thaw ls shows what the store has; thaw build makes a snapshot.'),
+  STORE_NOT_FOUND: row('thaw ls shows what the store has; thaw build makes a snapshot, thaw up all that the config names.'),
   STORE_OBJECT_MISSING: row('Build the snapshot again: thaw build.'),
   STORE_OBJECT_CORRUPT: row(
     'The file on disk differs from what was written: remove it with thaw gc --verify and build the snapshot again.',
