@@ -8,6 +8,9 @@ export type CoreValue = number | bigint;
 /** `cabi_realloc`: (old pointer, old size, alignment, new size) → pointer. Pointers arrive signed. */
 export type Realloc = (oldPointer: number, oldSize: number, align: number, newSize: number) => number;
 
+/** Up to here a loop over the characters beats a call into C++. */
+const SHORT_STRING = 64;
+
 const strictUtf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const strictUtf16 = new TextDecoder('utf-16le', { fatal: true, ignoreBOM: true });
 
@@ -140,7 +143,7 @@ export class Abi {
     const at = this.check(pointer, length, 1);
     this.charge(length);
     // Short strings are mostly ASCII: one pass in JavaScript is cheaper than a call into the decoder.
-    if (length <= 64) {
+    if (length <= SHORT_STRING) {
       const ascii = asciiOf(this.bytes, at, length);
       if (ascii !== null) return ascii;
     }
@@ -175,6 +178,13 @@ export class Abi {
   }
 
   #storeUtf8(value: string): readonly [number, number] {
+    // Short strings are mostly ASCII: one pass in JavaScript is cheaper than two calls into the encoder.
+    if (value.length <= SHORT_STRING && isAscii(value)) {
+      const at = this.allocate(value.length, 1);
+      const { bytes } = this;
+      for (let index = 0; index < value.length; index++) bytes[at + index] = value.charCodeAt(index);
+      return [at, value.length];
+    }
     const length = Buffer.byteLength(value, 'utf8');
     const at = this.allocate(length, 1);
     this.bytes.write(value, at, length, 'utf8');
@@ -193,6 +203,11 @@ export class Abi {
     this.bytes.write(value, at, value.length, 'latin1');
     return [at, value.length];
   }
+}
+
+function isAscii(value: string): boolean {
+  for (let index = 0; index < value.length; index++) if (value.charCodeAt(index) > 0x7f) return false;
+  return true;
 }
 
 function asciiOf(bytes: Buffer, at: number, length: number): string | null {

@@ -103,12 +103,16 @@ export class Fields extends HostResource {
 
   get(name: string): string[] {
     const key = name.toLowerCase();
-    return this.entries().flatMap(([other, value]) => (other.toLowerCase() === key ? [value] : []));
+    const values: string[] = [];
+    for (let index = 0; index < this.#entries.length; index += 2) {
+      if (isNamed(this.#entries[index] as string, key)) values.push(this.#entries[index + 1] as string);
+    }
+    return values;
   }
 
   has(name: string): boolean {
     const key = name.toLowerCase();
-    return this.#entries.some((text, index) => index % 2 === 0 && text.toLowerCase() === key);
+    return this.#entries.some((text, index) => index % 2 === 0 && isNamed(text, key));
   }
 
   set(name: string, values: readonly Uint8Array[]): Result<undefined, HeaderError> {
@@ -160,6 +164,9 @@ export class Fields extends HostResource {
     this.#bytes = this.#entries.reduce((sum, text) => sum + text.length, 0);
   }
 }
+
+/** Whether a field name, in any casing, is `key`, in lower case. Most names differ in length: no string is made for them. */
+const isNamed = (name: string, key: string): boolean => name.length === key.length && name.toLowerCase() === key;
 
 const latin1 = (value: Uint8Array): string =>
   Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1');
