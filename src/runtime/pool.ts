@@ -72,24 +72,34 @@ export class SlotPool {
    * @throws ThawError NODE_BUSY at the deadline; STORE_* when code cannot be loaded
    */
   async acquire(snapshot: LoadedSnapshot, timer: StartTimer, deadline: Promise<void>): Promise<Acquired> {
-    const hot = this.#takeIdle(snapshot.digest);
+    const hot = this.#takeIdle(snapshot.digest, true);
     timer.mark('acquire');
     if (hot !== null) return { slot: hot, kind: 'hot' };
     const compiled = this.#code.peek(snapshot.manifest);
     const modules = compiled ?? (await this.#code.load(snapshot.manifest));
     if (compiled === null) timer.mark('compile');
-    for (;;) {
-      const acquired = this.#take(snapshot, modules, timer);
+    for (let hasWaited = false; ; hasWaited = true) {
+      const acquired = this.#takeOrPassOn(snapshot, modules, timer);
       if (acquired !== null)
         return compiled === null && acquired.kind === 'instantiate' ? { ...acquired, kind: 'load' } : acquired;
-      await this.#wait(snapshot, deadline);
+      await this.#wait(snapshot, deadline, hasWaited);
       timer.mark('acquire');
+    }
+  }
+
+  /** As `#take`; a request that fails wakes the next in the queue, for it may have been woken for the slot it leaves. */
+  #takeOrPassOn(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], timer: StartTimer): Acquired | null {
+    try {
+      return this.#take(snapshot, modules, timer);
+    } catch (error) {
+      this.#wakeNext();
+      throw error;
     }
   }
 
   /** What can be had without waiting, or null. */
   #take(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], timer: StartTimer): Acquired | null {
-    const hot = this.#takeIdle(snapshot.digest);
+    const hot = this.#takeIdle(snapshot.digest, true);
     if (hot !== null) return { slot: hot, kind: 'hot' };
     const hasRoom = this.#total < this.#maxSlots;
     if (!(hasRoom && this.#robbed.has(snapshot.digest))) {
@@ -146,8 +156,12 @@ export class SlotPool {
       this.#dispose(slot);
       throw error;
     } finally {
-      this.#waiters.shift()?.wake();
+      this.#wakeNext();
     }
+  }
+
+  #wakeNext(): void {
+    this.#waiters.shift()?.wake();
   }
 
   /** Disposes of all idle slots. */
@@ -155,8 +169,9 @@ export class SlotPool {
     while (this.#evictOne());
   }
 
-  #takeIdle(digest: Digest): Slot | null {
-    const slots = this.#idle.get(digest);
+  /** Takes a slot away from a snapshot, for itself or for another: only the first is a use that the cache remembers. */
+  #takeIdle(digest: Digest, isUse: boolean): Slot | null {
+    const slots = isUse ? this.#idle.get(digest) : this.#idle.peek(digest);
     const slot = slots?.pop();
     if (slots === undefined || slot === undefined) return null;
     if (slots.length === 0) this.#idle.delete(digest);
@@ -170,7 +185,7 @@ export class SlotPool {
       const slots = this.#idle.peek(digest) ?? [];
       if (slots[0]?.snapshot.manifest.codeDigest !== manifest.codeDigest) continue;
       if (slots.length === 1) this.#robbed.set(digest, true);
-      return this.#takeIdle(digest);
+      return this.#takeIdle(digest, false);
     }
     return null;
   }
@@ -187,7 +202,7 @@ export class SlotPool {
   /** Disposes of one slot of the least recently used route. @returns false when none is idle */
   #evictOne(): boolean {
     for (const digest of this.#idle.rkeys()) {
-      const slot = this.#takeIdle(digest);
+      const slot = this.#takeIdle(digest, false);
       invariant(slot !== null, 'an idle entry has a slot');
       this.#dispose(slot);
       return true;
@@ -200,15 +215,17 @@ export class SlotPool {
     this.#total--;
   }
 
-  async #wait(snapshot: LoadedSnapshot, deadline: Promise<void>): Promise<void> {
-    let waiter: Waiter | undefined;
-    const woken = new Promise<true>((resolve) => {
-      waiter = { snapshot, wake: () => resolve(true) };
-      this.#waiters.push(waiter);
-    });
+  /** Waits for a release. A request that was woken in vain keeps its place: at the head. */
+  async #wait(snapshot: LoadedSnapshot, deadline: Promise<void>, hasWaited: boolean): Promise<void> {
+    const { promise: woken, resolve } = Promise.withResolvers<true>();
+    const waiter: Waiter = { snapshot, wake: () => resolve(true) };
+    if (hasWaited) this.#waiters.unshift(waiter);
+    else this.#waiters.push(waiter);
     if ((await Promise.race([woken, deadline])) === true) return;
-    const index = this.#waiters.indexOf(waiter as Waiter);
+    const index = this.#waiters.indexOf(waiter);
     if (index >= 0) this.#waiters.splice(index, 1);
+    // Woken at the very deadline: the slot that it was woken for is the next one's.
+    else this.#wakeNext();
     throw new ThawError('NODE_BUSY', `no slot became free in time: all ${this.#maxSlots} are busy (pool.slots)`);
   }
 }

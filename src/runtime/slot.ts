@@ -108,11 +108,16 @@ export class Slot {
   }
 
   #renew(snapshot: LoadedSnapshot): number {
-    for (const [index, { min }] of memoryNeeds(snapshot.manifest.plan, this.modules).entries()) {
+    for (const [index, { min }] of memoryNeeds(snapshot.manifest.plan, this.#modulesOf(snapshot)).entries()) {
       (this.#memories[index] as SlotMemory).clear(min);
     }
     this.#link(snapshot.handler);
     return 0;
+  }
+
+  /** The slot's code with the shapes of a snapshot: equal code may begin with memories of different sizes. */
+  #modulesOf({ manifest }: LoadedSnapshot): CompiledModule[] {
+    return this.modules.map(({ module, shape }, index) => ({ module, shape: manifest.code[index]?.shape ?? shape }));
   }
 
   #link(handler: LiftedExport): Instance {
@@ -120,7 +125,7 @@ export class Slot {
     const binder = new HostBinder(host, this.#guest);
     const instance = new Instance({
       plan: this.#snapshot.manifest.plan,
-      modules: this.modules,
+      modules: this.#modulesOf(this.#snapshot),
       memories: this.#memories.map(({ memory }) => memory),
       control,
       record: this.#record,
