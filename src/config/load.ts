@@ -184,6 +184,10 @@ export const loadConfig = (path: string, overrides: ConfigOverrides = {}): EdgeC
     admin: config.admin,
     store: storePath(config.store, source, outside),
     pool: { memoryBytes: config.pool.memory, slots: config.pool.slots },
+    outbound: {
+      allowedNetworks: config.outbound.allowed_networks,
+      blockedNetworks: config.outbound.blocked_networks,
+    },
     threads: config.threads,
     drainMs: config.drain,
     routes: routes.map(toRouteConfig),

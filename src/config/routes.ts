@@ -25,6 +25,8 @@ export const toRouteConfig = ({ route, file, line }: LocatedRoute): RouteConfig 
     requestBodyBytes: route.limits.requestBody,
     wallMs: route.limits.wall,
     concurrency: route.limits.concurrency,
+    outboundRequests: route.limits.outboundRequests,
+    outboundConcurrency: route.limits.outboundConcurrency,
   },
   source: { file, line },
 });

@@ -2,6 +2,8 @@ import { CONTROL_PAGES, CONTROL_RECORD_BYTES } from '../runtime/control.ts';
 import { WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { ListenAddress } from './host.ts';
 import { HOST_PATTERN, LISTEN_PATTERN } from './host.ts';
+import type { Network } from './networks.ts';
+import { NETWORK_PATTERN } from './networks.ts';
 import type { AllowedHost, AllowList } from './outbound.ts';
 import { OUTBOUND_PATTERN } from './outbound.ts';
 import type { RoutePattern } from './route-pattern.ts';
@@ -41,6 +43,12 @@ const OUTBOUND = {
   pattern: OUTBOUND_PATTERN,
   examples: ['https://api.example.test', 'https://*.example.test:8443', 'http://10.0.0.0/8'],
 } as const;
+const NETWORK = {
+  type: 'string',
+  title: 'network',
+  pattern: NETWORK_PATTERN,
+  examples: ['127.0.0.0/8', 'fd00::/8'],
+} as const;
 const SNAPSHOT = {
   type: 'string',
   title: 'snapshot name',
@@ -58,6 +66,7 @@ export type Parsed = {
   readonly host: string;
   readonly route: RoutePattern;
   readonly 'outbound host': AllowedHost;
+  readonly network: Network;
 };
 
 /** Keys that exist, and are refused until something enforces them. A row goes when its limit comes. */
@@ -94,6 +103,20 @@ const LIMITS_SCHEMA = {
       default: 100,
       minimum: 1,
       description: 'Most requests at a time. The next one is answered with 503.',
+    },
+    outboundRequests: {
+      type: 'integer',
+      // What Fastly Compute allows; Cloudflare Workers begin at 50.
+      default: 32,
+      minimum: 1,
+      description: 'Most requests that one request may send. The guest gets connection-limit-reached for the next one.',
+    },
+    outboundConcurrency: {
+      type: 'integer',
+      // What Cloudflare Workers allow, and browsers to one host.
+      default: 6,
+      minimum: 1,
+      description: 'Most requests of one request that wait for their response at a time. The next one waits its turn.',
     },
     cpu: {
       ...TIME_LIMIT,
@@ -142,7 +165,7 @@ const ROUTE_SCHEMA = {
     allowed_outbound_hosts: {
       type: 'array',
       description:
-        'Where the guest may connect to: scheme://host[:port], "*." before a host for all names below it, a network as address/bits, ports as 8000..9000 (without 9000) or *. Empty: nowhere.',
+        'Where the guest may connect to: scheme://host[:port], "*." before a host for all names below it, a network as address/bits, ports as 8000..9000 (without 9000) or *. Empty: nowhere. Addresses that are not public must be in outbound.allowed_networks, too.',
       default: [],
       items: OUTBOUND,
     },
@@ -204,6 +227,27 @@ export const CONFIG_SCHEMA = {
           minimum: 1,
           maximum: MAX_SLOTS,
           description: 'Most slots. Each reserves 8 to 10 GB of address space, and no memory until it is used.',
+        },
+      },
+    },
+    outbound: {
+      type: 'object',
+      description: 'Where the guests of this node may connect to, whatever their routes allow: public addresses only.',
+      additionalProperties: false,
+      default: {},
+      properties: {
+        allowed_networks: {
+          type: 'array',
+          description:
+            'Networks that are open although they are not public: loopback, private, link-local and the like, as address/bits. They hold for names by what these resolve to. An IPv6 address that stands for an IPv4 address (mapped, NAT64, 6to4) must be open in both forms.',
+          default: [],
+          items: NETWORK,
+        },
+        blocked_networks: {
+          type: 'array',
+          description: 'Networks that are closed, public or not. They win over allowed_networks.',
+          default: [],
+          items: NETWORK,
         },
       },
     },
@@ -269,6 +313,8 @@ type RouteLimits = {
   readonly requestBodyBytes: number;
   readonly wallMs: number;
   readonly concurrency: number;
+  readonly outboundRequests: number;
+  readonly outboundConcurrency: number;
 };
 
 export type RouteConfig = {
@@ -294,6 +340,8 @@ export type EdgeConfig = {
   /** As given: relative to the working directory, or absolute. */
   readonly store: string;
   readonly pool: { readonly memoryBytes: number; readonly slots: number };
+  /** Above what routes allow. */
+  readonly outbound: { readonly allowedNetworks: readonly Network[]; readonly blockedNetworks: readonly Network[] };
   readonly threads: 'auto' | number;
   readonly drainMs: number;
   /** Never empty. In the order of the files: the main file, then routes/ by name. */

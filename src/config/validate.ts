@@ -3,6 +3,7 @@ import type { ErrorObject, ValidateFunction } from 'ajv';
 import { messageOf, ThawError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
 import { parseHostPattern, parseListen } from './host.ts';
+import { parseNetwork } from './networks.ts';
 import { parseAllowedHost } from './outbound.ts';
 import { parseRoutePattern } from './route-pattern.ts';
 import { CONFIG_SCHEMA, NOT_ENFORCED, ROUTES_FILE_SCHEMA } from './schema.ts';
@@ -61,6 +62,7 @@ const PARSERS: { readonly [Title in keyof Parsed]: (text: string) => Parsed[Titl
   host: parseHostPattern,
   route: parseRoutePattern,
   'outbound host': parseAllowedHost,
+  network: parseNetwork,
 };
 
 const hasParser = (title: string | undefined): title is keyof Parsed =>

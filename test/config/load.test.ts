@@ -56,6 +56,7 @@ test('loadConfig() fills in every default', () => {
     admin: { host: '127.0.0.1', port: 9090 },
     store: 'snapshots',
     pool: { memoryBytes: 256 * 1024 ** 2, slots: 64 },
+    outbound: { allowedNetworks: [], blockedNetworks: [] },
     threads: 'auto',
     drainMs: 10_000,
     routes: [
@@ -67,7 +68,13 @@ test('loadConfig() fills in every default', () => {
         snapshot: 'a',
         env: {},
         allowedOutboundHosts: [],
-        limits: { requestBodyBytes: 10 * 1024 ** 2, wallMs: 10_000, concurrency: 100 },
+        limits: {
+          requestBodyBytes: 10 * 1024 ** 2,
+          wallMs: 10_000,
+          concurrency: 100,
+          outboundRequests: 32,
+          outboundConcurrency: 6,
+        },
         source: { file: join(path, 'edge.yaml'), line: 1 },
       },
     ],
@@ -79,6 +86,7 @@ listen: 0.0.0.0:80
 admin: "[::1]:81"
 store: ../snapshots
 pool: { memory: 1GiB, slots: 8 }
+outbound: { allowed_networks: [10.0.0.0/8], blocked_networks: ['2001:db8::/32'] }
 threads: 2
 drain: 0s
 routes:
@@ -88,7 +96,7 @@ routes:
     snapshot: hello
     env: { GREETING: hi, __proto__: x }
     allowed_outbound_hosts: ["https://api.example.test"]
-    limits: { requestBody: 0B, wall: 1m, concurrency: 1 }
+    limits: { requestBody: 0B, wall: 1m, concurrency: 1, outboundRequests: 3, outboundConcurrency: 2 }
 `;
 
 test('loadConfig() reads every key', () => {
@@ -99,6 +107,10 @@ test('loadConfig() reads every key', () => {
     admin: { host: '::1', port: 81 },
     store: join(root, 'snapshots'),
     pool: { memoryBytes: 1024 ** 3, slots: 8 },
+    outbound: {
+      allowedNetworks: [{ text: '10.0.0.0/8', bytes: [10, 0, 0, 0], bits: 8 }],
+      blockedNetworks: [{ text: '2001:db8::/32', bytes: [0x20, 1, 0xd, 0xb8, ...Array<number>(12).fill(0)], bits: 32 }],
+    },
     threads: 2,
     drainMs: 0,
   });
@@ -119,8 +131,8 @@ test('loadConfig() reads every key', () => {
     host: 'www.example.test',
     methods: ['POST', 'GET'],
     snapshot: 'hello',
-    limits: { requestBodyBytes: 0, wallMs: 60_000, concurrency: 1 },
-    source: { file: join(path, 'edge.yaml'), line: 9 },
+    limits: { requestBodyBytes: 0, wallMs: 60_000, concurrency: 1, outboundRequests: 3, outboundConcurrency: 2 },
+    source: { file: join(path, 'edge.yaml'), line: 10 },
   });
 });
 

@@ -12,7 +12,7 @@ const route = (snapshot: string, line: number): RouteConfig => ({
   snapshot,
   env: {},
   allowedOutboundHosts: [],
-  limits: { requestBodyBytes: 0, wallMs: 1, concurrency: 1 },
+  limits: { requestBodyBytes: 0, wallMs: 1, concurrency: 1, outboundRequests: 1, outboundConcurrency: 1 },
   source: { file: 'edge.yaml', line },
 });
 
@@ -21,6 +21,7 @@ const config = (...snapshots: readonly string[]): EdgeConfig => ({
   admin: { host: '127.0.0.1', port: 0 },
   store: 'snapshots',
   pool: { memoryBytes: 65_536, slots: 1 },
+  outbound: { allowedNetworks: [], blockedNetworks: [] },
   threads: 1,
   drainMs: 0,
   routes: snapshots.map((snapshot, index) => route(snapshot, index + 1)),
