@@ -12,6 +12,7 @@ import { IncomingRequest } from '../wasi/http-messages.ts';
 import type { FutureIncomingResponse, OutgoingExchange } from '../wasi/http-outgoing.ts';
 import type { ResponseOutcome } from '../wasi/http-types.ts';
 import type { Result } from '../wasi/values.ts';
+import { OutboundBudget } from './outbound-budget.ts';
 import type { Outbound } from './outbound.ts';
 import { EmptySource, ReadableSource } from './readable-source.ts';
 import { hasNoBody, type ResponseWriter } from './response-writer.ts';
@@ -37,6 +38,8 @@ export class Exchange implements Call {
   readonly #input: ExchangeInput;
   #slot: Slot | null = null;
   #outcomeError: ErrorCode | null = null;
+  /** Made with the first outbound request: most requests send none. */
+  #outboundBudget: OutboundBudget | null = null;
 
   constructor(input: ExchangeInput) {
     this.#input = input;
@@ -76,7 +79,10 @@ export class Exchange implements Call {
   }
 
   fetch(exchange: OutgoingExchange): Result<FutureIncomingResponse, ErrorCode> {
-    return this.#input.outbound.fetch(this.#input.match.route.allowedOutboundHosts, exchange);
+    const { outbound, match } = this.#input;
+    const { allowedOutboundHosts, limits } = match.route;
+    this.#outboundBudget ??= new OutboundBudget(limits);
+    return outbound.fetch({ allow: allowedOutboundHosts, budget: this.#outboundBudget }, exchange);
   }
 
   stdio(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {

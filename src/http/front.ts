@@ -59,7 +59,7 @@ export class Front {
   readonly #histograms: StartupHistograms;
   readonly #log: Logger;
   readonly #router: Router<ServedRoute>;
-  readonly #outbound = new Outbound();
+  readonly #outbound: Outbound;
   readonly #inFlight: Int32Array;
   #requests = 0;
   #draining = false;
@@ -75,6 +75,7 @@ export class Front {
     this.#pool = pool;
     this.#histograms = histograms;
     this.#log = log;
+    this.#outbound = new Outbound(config.outbound);
     this.#router = createRouter(
       config.routes.map((route, index) => ({
         ...route,

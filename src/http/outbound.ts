@@ -9,6 +9,8 @@ import { IncomingResponse, methodText, type OutgoingRequest, type RequestOptions
 import { FutureIncomingResponse, type OutgoingExchange } from '../wasi/http-outgoing.ts';
 import { CLOSED } from '../wasi/io.ts';
 import { err, ok, type Result } from '../wasi/values.ts';
+import { ConnectError, createConnector, type ConnectRules, type Resolve } from './connect-policy.ts';
+import type { OutboundBudget } from './outbound-budget.ts';
 import { ReadableSource } from './readable-source.ts';
 
 /** What a guest may wait for a server when it sets no timeouts of its own; the route's wall time ends it sooner. */
@@ -27,18 +29,36 @@ const MAX_AGENTS = 16;
 
 const NS_PER_MS = 1_000_000n;
 
+/** What a request that is being served may send, and where to. */
+export type OutboundRights = { readonly allow: AllowList; readonly budget: OutboundBudget };
+
 /** Sends what guests want sent, to where their routes allow. One per thread: connections are pooled. */
 export class Outbound {
-  /** By connect timeout in milliseconds: undici has one for all connections of an agent. */
+  /**
+   * By connect timeout in milliseconds: undici has one for all connections of an agent. A connection is held against
+   * the rules when it is made, and may be used again without: neither its address nor the rules change.
+   */
   readonly #agents = new LRUCache<number, Agent>({ max: MAX_AGENTS, dispose: (agent) => void agent.close() });
+  readonly #rules: ConnectRules;
+  readonly #resolve: Resolve | undefined;
+
+  /** @param resolve undefined: the system's resolver */
+  constructor(rules: ConnectRules, resolve?: Resolve) {
+    this.#rules = rules;
+    this.#resolve = resolve;
+  }
 
   /** Refusals come at once, as WASI wants them; failures through the future. */
-  fetch(allow: AllowList, { request, options }: OutgoingExchange): Result<FutureIncomingResponse, ErrorCode> {
+  fetch(
+    { allow, budget }: OutboundRights,
+    { request, options }: OutgoingExchange,
+  ): Result<FutureIncomingResponse, ErrorCode> {
     const target = targetOf(request);
     if (target === null) return err({ tag: 'HTTP-request-URI-invalid' });
     if (!isAllowed(allow, target)) return err({ tag: 'HTTP-request-denied' });
+    if (!budget.spend()) return err({ tag: 'connection-limit-reached' });
     const abort = new AbortController();
-    const outcome = this.#send(target, request, options, abort);
+    const outcome = budget.run(() => this.#send(target, request, options, abort));
     return ok(new FutureIncomingResponse(outcome, () => abort.abort()));
   }
 
@@ -49,6 +69,8 @@ export class Outbound {
     abort: AbortController,
   ): Promise<Result<IncomingResponse, ErrorCode>> {
     try {
+      // Given up while it waited for its turn: undici would connect first.
+      abort.signal.throwIfAborted();
       const agent = this.#agentFor(milliseconds(options?.connectTimeout, DEFAULT_CONNECT_MS));
       const response = await agent.request({
         origin: `${target.scheme}://${target.host}:${target.port}`,
@@ -64,7 +86,7 @@ export class Outbound {
       return ok(incomingResponse(response));
     } catch (error) {
       request.pipe?.fail(CLOSED);
-      return err(errorCodeOf(error));
+      return err(error instanceof ConnectError ? error.errorCode : errorCodeOf(error));
     }
   }
 
@@ -72,7 +94,7 @@ export class Outbound {
     let agent = this.#agents.get(connectMs);
     if (agent === undefined) {
       agent = new Agent({
-        connect: { timeout: connectMs },
+        connect: createConnector({ rules: this.#rules, timeoutMs: connectMs, resolve: this.#resolve }),
         connections: CONNECTIONS_PER_ORIGIN,
         keepAliveTimeout: KEEP_ALIVE_MS,
         pipelining: 1,

@@ -12,7 +12,7 @@ import { writeWit } from '../../src/build/wit.ts';
 
 /**
  * The guests that tests run, built from source on first use:
- * - `js-kitchen`, `js-tiny`: two JavaScript apps with the same engine
+ * - `js-kitchen`, `js-tiny`, `js-sender`: JavaScript apps with the same engine
  * - `as-table`, `as-plain`: an AssemblyScript module with and without Wizer
  * - `wat-two`: the memory belongs to another core module than the handler
  * - `wat-tableset`: the same, and it changes its table while it runs, so it cannot be restored
@@ -21,6 +21,7 @@ import { writeWit } from '../../src/build/wit.ts';
 export const GUEST_NAMES = [
   'js-kitchen',
   'js-tiny',
+  'js-sender',
   'as-table',
   'as-plain',
   'wat-two',
@@ -94,6 +95,7 @@ const parseWat = async (wat: string): Promise<Uint8Array> => (await tools('@byte
 const BUILDERS: Record<GuestName, (dir: string) => Promise<Uint8Array>> = {
   'js-kitchen': async () => (await buildComponent(join(SOURCES, 'js/kitchen.js'))).component,
   'js-tiny': async () => (await buildComponent(join(SOURCES, 'js/tiny.js'))).component,
+  'js-sender': async () => (await buildComponent(join(SOURCES, 'js/sender.js'))).component,
   'as-table': async (dir) => fromModule(await asModule('wizer-initialize', dir), dir),
   'as-plain': async (dir) => fromModule(await asModule(null, dir), dir),
   'wat-two': async () => parseWat(await source('wat/two.wat')),
