@@ -63,14 +63,17 @@ const refuse = (from: HostImport): unknown => {
   };
 };
 
-/**
- * ` (from <function>)` for the innermost frame of WebAssembly in a stack, where V8 has one. Frames read
- * `at name (wasm://wasm/1a2b3c:wasm-function[12]:0x34)`, without the name when the module has no name section.
- */
+/** `at name (wasm://wasm/1a2b3c:wasm-function[12]:0x34)`, without the name when the module has no name section. */
+const WASM_FRAME = /at (?:(.+) \()?wasm:\/\/[^\s:]*:wasm-function\[(\d+)\]/g;
+
+/** What wit-component puts between a module and those of its imports that need its memory: it calls on behalf of others. */
+const SHIM = 'wit-component:shim.';
+
+/** ` (from function <name or index>)` for the innermost frame of the guest's own in a stack, where V8 has one. */
 function wasmFrame(error: unknown): string {
   const stack = error instanceof Error ? (error.stack ?? '') : '';
-  const frame = /at (?:([^\s(]+) \()?wasm:\/\/[^\s:]*:wasm-function\[(\d+)\]/.exec(stack);
-  if (frame === null) return '';
-  const [, name, index] = frame;
-  return name === undefined ? ` (from function ${index})` : ` (from function ${name})`;
+  for (const [, name, index] of stack.matchAll(WASM_FRAME)) {
+    if (name === undefined || !name.startsWith(SHIM)) return ` (from function ${name ?? index})`;
+  }
+  return '';
 }

@@ -6,6 +6,7 @@ import { countNonZeroPages, diffImage, encodeDelta, trimImage } from '../snapsho
 import {
   IMAGE_PAGE_BYTES,
   SNAPSHOT_FORMAT,
+  WASM_PAGE_BYTES,
   type Manifest,
   type MemoryState,
   type ObjectRef,
@@ -116,7 +117,10 @@ async function freezeState(
   const memories: MemoryState[] = [];
   for (const [index, { key, pages, max, bytes }] of captured.memories.entries()) {
     const image = trimImage(bytes);
-    const layers = await freezeImage(image, bases[index] ?? null, store);
+    const base = bases[index] ?? null;
+    // A longer base, once mapped, would make addresses valid that V8 counts on to fault.
+    const isFitting = base !== null && base.bytes.length <= pages * WASM_PAGE_BYTES;
+    const layers = await freezeImage(image, isFitting ? base : null, store);
     memories.push({ ...key, pages, max, nonZeroPages: countNonZeroPages(image), ...layers });
   }
   return { kind: 'restorable', memories, globals: captured.globals };

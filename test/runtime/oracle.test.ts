@@ -53,7 +53,8 @@ const TWO: Requests = [
   ['/counter', '1\n'],
 ];
 
-const REQUESTS: Readonly<Record<GuestName, Requests>> = {
+/** One or two of each kind of guest. */
+const REQUESTS: Readonly<Partial<Record<GuestName, Requests>>> = {
   'js-kitchen': JAVASCRIPT,
   'js-tiny': [
     ['/', 'tiny 1\n'],
