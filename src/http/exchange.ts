@@ -15,6 +15,7 @@ import type { Result } from '../wasi/values.ts';
 import { OutboundBudget } from './outbound-budget.ts';
 import type { Outbound } from './outbound.ts';
 import { EmptySource, ReadableSource } from './readable-source.ts';
+import { hasBody } from './request-body.ts';
 import { hasNoBody, type ResponseWriter } from './response-writer.ts';
 import type { Found } from './router.ts';
 
@@ -38,6 +39,7 @@ export class Exchange implements Call {
   readonly #input: ExchangeInput;
   #slot: Slot | null = null;
   #outcomeError: ErrorCode | null = null;
+  #aborted: ThawError | null = null;
   /** Made with the first outbound request: most requests send none. */
   #outboundBudget: OutboundBudget | null = null;
 
@@ -53,7 +55,10 @@ export class Exchange implements Call {
    */
   async run(slot: Slot): Promise<void> {
     this.#slot = slot;
-    await slot.serve(this, this.#incomingRequest());
+    const served = slot.serve(this, this.#incomingRequest());
+    // Aborted before it began.
+    if (this.#aborted !== null) slot.abort(this.#aborted);
+    await served;
     if (this.#outcomeError !== null) {
       throw new ThawError('GUEST_RESPONSE_INVALID', `the guest answered with the error ${this.#outcomeError.tag}`);
     }
@@ -63,6 +68,7 @@ export class Exchange implements Call {
 
   /** Stops the guest at its next host call, or now if it waits in one. */
   abort(reason: ThawError): void {
+    this.#aborted ??= reason;
     this.#slot?.abort(reason);
   }
 
@@ -129,9 +135,6 @@ export class Exchange implements Call {
 
 export const bodyTooLarge = (limit: number): ThawError =>
   new ThawError('REQUEST_BODY_TOO_LARGE', `the request body is larger than limits.requestBody, ${limit} bytes`);
-
-export const hasBody = ({ headers }: IncomingMessage): boolean =>
-  headers['transfer-encoding'] !== undefined || Number(headers['content-length'] ?? 0) > 0;
 
 /** The node's own header names are its own: a client that sends them is not heard. */
 function guestHeaders(raw: readonly string[]): string[] {

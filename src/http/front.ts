@@ -2,15 +2,17 @@ import { randomBytes } from 'node:crypto';
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { EdgeConfig, RouteConfig } from '../config/schema.ts';
-import { ThawError, messageOf } from '../errors.ts';
+import { ThawError, messageOf, type ErrorCode } from '../errors.ts';
 import { GuestLineWriter } from '../log.ts';
 import type { StartupHistograms } from '../metrics/histograms.ts';
 import { PHASE_NAMES, StartTimer, type StartKind } from '../metrics/phases.ts';
 import type { SlotPool } from '../runtime/pool.ts';
 import type { Slot } from '../runtime/slot.ts';
 import type { LoadedSnapshot } from '../runtime/snapshot.ts';
-import { Exchange, bodyTooLarge, hasBody } from './exchange.ts';
+import { Cutoff } from './cutoff.ts';
+import { Exchange, bodyTooLarge } from './exchange.ts';
 import { Outbound } from './outbound.ts';
+import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { createRouter, type Found, type Router } from './router.ts';
 
@@ -39,6 +41,7 @@ type Admitted = {
   readonly found: Found<ServedRoute>;
   readonly requestId: string;
   readonly timer: StartTimer;
+  readonly cutoff: Cutoff;
 };
 
 export type FrontInput = {
@@ -64,6 +67,7 @@ export class Front {
   #requests = 0;
   #draining = false;
   #idle: (() => void) | null = null;
+  /** Requests in work, and those whose responses are still under way to their clients. */
   #total = 0;
   /** Timers of finished requests, for the next ones. */
   readonly #timers: StartTimer[] = [];
@@ -99,7 +103,7 @@ export class Front {
   }
 
   /**
-   * Takes no more requests and waits for those in work.
+   * Takes no more requests and waits for those in work, until their responses have left.
    * @returns how many were still in work when `timeoutMs` was over; they were cut off
    */
   async drain(timeoutMs: number): Promise<number> {
@@ -126,20 +130,22 @@ export class Front {
     const timer = this.#timers.pop() ?? new StartTimer();
     timer.begin();
     const requestId = `${this.#idPrefix}-${(++this.#requests).toString(36)}`;
-    const writer = new ResponseWriter(response);
+    const cutoff = new Cutoff();
+    const writer = new ResponseWriter(response, () => cutoff.clientGone());
     let found: Found<ServedRoute>;
     try {
       found = this.#admit(request);
     } catch (error) {
-      this.#refuse(request, writer, error);
+      this.#refuse(writer, error, onAccepted !== undefined);
       return;
     }
     timer.mark('route');
     onAccepted?.();
     try {
-      await this.#serve({ request, writer, found, requestId, timer });
+      await this.#serve({ request, writer, found, requestId, timer, cutoff });
     } finally {
-      this.#leave(found.route);
+      if (hasBody(request)) discardRest(request, found.route.limits.requestBodyBytes + LINGER_BYTES);
+      this.#leave(found.route, response);
       this.#timers.push(timer);
     }
   }
@@ -161,30 +167,31 @@ export class Front {
     return found;
   }
 
-  #refuse(request: IncomingMessage, writer: ResponseWriter, error: unknown): void {
+  /** @param isExpecting the client sends its body when it is told to, and not before */
+  #refuse(writer: ResponseWriter, error: unknown, isExpecting: boolean): void {
     const refusal = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
     if (refusal.code === 'INTERNAL') this.#log.error({ err: error }, 'refusing a request failed');
     const headers: Record<string, string> = refusal.status === 503 ? { ...RETRY_AFTER } : {};
     if (refusal instanceof MethodNotAllowed) headers['allow'] = refusal.allow.join(', ');
-    // The rest of a body that nobody wants is not worth reading: the connection goes with it.
-    if (hasBody(request)) headers['connection'] = 'close';
+    // Its next bytes could be the body or the next request.
+    if (isExpecting) headers['connection'] = 'close';
     writer.fail(refusal.status, publicText(refusal), headers);
   }
 
   async #serve(input: Admitted): Promise<void> {
-    const { writer, found, requestId, timer } = input;
+    const { writer, found, requestId, timer, cutoff } = input;
     const { route } = found;
-    const deadline = new Deadline(route.limits.wallMs);
+    cutoff.setWall(route.limits.wallMs);
     let slot: Slot | null = null;
     try {
-      const acquired = await this.#pool.acquire(route.snapshotOf(), timer, deadline.passed);
+      const acquired = await this.#pool.acquire(route.snapshotOf(), timer, cutoff.passed);
       ({ slot } = acquired);
       timer.skip();
-      await this.#run(acquired, input, deadline);
+      await this.#run(acquired, input);
     } catch (error) {
-      this.#fail(error, writer, route.id, requestId);
+      this.#fail(cutoff.isClientGone ? cutoff.reason : error, writer, route.id, requestId);
     } finally {
-      deadline.clear();
+      cutoff.clear();
       writer.flush();
       if (slot !== null) this.#release(slot, route.id);
     }
@@ -192,8 +199,7 @@ export class Front {
 
   async #run(
     { slot, kind }: { slot: Slot; kind: StartKind },
-    { request, writer, found, requestId, timer }: Admitted,
-    deadline: Deadline,
+    { request, writer, found, requestId, timer, cutoff }: Admitted,
   ): Promise<void> {
     const { route } = found;
     const output = new GuestLineWriter(({ stream, line }) => {
@@ -214,11 +220,7 @@ export class Front {
       timer,
       onAnswer,
     });
-    deadline.onPassed(() => {
-      exchange.abort(
-        new ThawError('WALL_TIME_EXCEEDED', `the request took longer than limits.wall, ${route.limits.wallMs} ms`),
-      );
-    });
+    cutoff.onPassed((reason) => exchange.abort(reason));
     try {
       await exchange.run(slot);
     } finally {
@@ -231,7 +233,7 @@ export class Front {
 
   #fail(error: unknown, writer: ResponseWriter, route: string, request: string): void {
     const failure = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
-    const level = failure.code === 'INTERNAL' ? 'error' : 'warn';
+    const level = LOG_LEVELS[failure.code] ?? 'warn';
     this.#log[level](
       { route, request, code: failure.code, ...(level === 'error' ? { err: error } : {}) },
       failure.message,
@@ -267,12 +269,21 @@ export class Front {
     this.#total++;
   }
 
-  #leave({ index }: ServedRoute): void {
+  #leave({ index }: ServedRoute, response: ServerResponse): void {
     Atomics.sub(this.#inFlight, index, 1);
+    // A response without a socket has been sent, or comes after others of a connection that may be gone.
+    if (response.closed || response.socket === null) this.#ended();
+    else response.once('close', () => this.#ended());
+  }
+
+  #ended(): void {
     this.#total--;
     if (this.#total === 0) this.#idle?.();
   }
 }
+
+/** A failing guest is worth a look; a client that leaves is everyday. */
+const LOG_LEVELS: Partial<Record<ErrorCode, 'error' | 'info'>> = { INTERNAL: 'error', CLIENT_GONE: 'info' };
 
 const RESTORE_PHASE = PHASE_NAMES.indexOf('restore');
 
@@ -290,28 +301,4 @@ function publicText({ code, status, message }: ThawError): string {
   const isClients = status < 500 || code === 'DRAINING' || code === 'ROUTE_BUSY' || code === 'NODE_BUSY';
   if (isClients) return message;
   return status === 504 ? 'the app took too long to answer' : 'the app failed';
-}
-
-/** The wall-time limit of a request: a promise for who waits, callbacks for who runs. */
-class Deadline {
-  readonly passed: Promise<void>;
-  readonly #timer: NodeJS.Timeout;
-  #callback: (() => void) | null = null;
-
-  constructor(ms: number) {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.passed = promise;
-    this.#timer = setTimeout(() => {
-      resolve();
-      this.#callback?.();
-    }, ms);
-  }
-
-  onPassed(callback: () => void): void {
-    this.#callback = callback;
-  }
-
-  clear(): void {
-    clearTimeout(this.#timer);
-  }
 }

@@ -3,6 +3,7 @@ import type { BodyTransport, OutgoingBodyPipe } from '../wasi/http-body.ts';
 import type { Fields } from '../wasi/http-fields.ts';
 import type { OutgoingResponse } from '../wasi/http-messages.ts';
 import { CLOSED } from '../wasi/io.ts';
+import { endAfterBody, hasBody } from './request-body.ts';
 
 /**
  * `waiting`: the guest has not answered. `held`: it has, and the head leaves with the first of the body, at the end of the
@@ -25,9 +26,12 @@ export class ResponseWriter {
   readonly #response: ServerResponse;
   #state: WriterState = { kind: 'waiting' };
   #pipe: OutgoingBodyPipe | null = null;
+  readonly #onGone: () => void;
 
-  constructor(response: ServerResponse) {
+  /** @param onGone the client has left before the response had ended */
+  constructor(response: ServerResponse, onGone: () => void) {
     this.#response = response;
+    this.#onGone = onGone;
     response.on('drain', () => this.#pipe?.drained());
     response.on('close', () => this.#closed());
   }
@@ -43,6 +47,11 @@ export class ResponseWriter {
 
   /** `response-outparam.set` with a response. The head leaves when the guest's turn ends, if not before. */
   hold(response: OutgoingResponse): void {
+    if (this.#state.kind === 'ended') {
+      // Nobody is there to read it: a guest that wrote on would wait for room until its time is over.
+      response.pipe?.fail(CLOSED);
+      return;
+    }
     this.#state = { kind: 'held', response };
     this.#pipe = response.pipe;
     queueMicrotask(() => this.flush());
@@ -63,10 +72,17 @@ export class ResponseWriter {
     const body = chunks.length === 1 ? first : Buffer.concat(chunks);
     const length = body?.length ?? 0;
     const headers = [...fields.raw];
-    if (!hasNoBody(status) && !fields.has('content-length')) headers.push('content-length', String(length));
+    if (!fields.has('content-length') && this.#saysLength(status, length)) {
+      headers.push('content-length', String(length));
+    }
     this.#response.writeHead(status, headers);
     if (length === 0) this.#response.end();
     else this.#response.end(body);
+  }
+
+  /** A response to HEAD that has no body says nothing of the one that GET would get. */
+  #saysLength(status: number, length: number): boolean {
+    return !hasNoBody(status) && (length > 0 || this.#response.req.method !== 'HEAD');
   }
 
   #stream(
@@ -105,18 +121,30 @@ export class ResponseWriter {
     const body = Buffer.from(`${text}\n`);
     const own = { 'content-type': 'text/plain; charset=utf-8', 'content-length': String(body.length), ...headers };
     this.#response.writeHead(status, own);
-    this.#response.end(body);
+    const request = this.#response.req;
+    // With `connection: close` the client was not told to send its body.
+    if (!hasBody(request) || request.readableEnded || headers['connection'] === 'close') {
+      this.#response.end(body);
+      return;
+    }
+    this.#response.write(body);
+    endAfterBody(request, this.#response);
   }
 
-  /** Closes the connection in the middle of the response: the client must not take what it has for the whole. */
+  /**
+   * Closes the connection in the middle of the response: the client must not take what it has for the whole. A response
+   * that has ended is whole, though some of it may still be under way.
+   */
   abort(): void {
-    if (this.#response.writableFinished) return;
+    if (this.#response.writableEnded) return;
     this.#state = { kind: 'ended' };
     this.#response.destroy();
   }
 
   #closed(): void {
+    const isGone = this.#state.kind !== 'ended';
     this.#state = { kind: 'ended' };
     this.#pipe?.fail(CLOSED);
+    if (isGone) this.#onGone();
   }
 }
