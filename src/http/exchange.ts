@@ -8,9 +8,10 @@ import type { Call } from '../wasi/guest.ts';
 import { Fields } from '../wasi/http-fields.ts';
 import type { BodySource } from '../wasi/http-body.ts';
 import type { ErrorCode } from '../wasi/http-error.ts';
-import { IncomingRequest } from '../wasi/http-messages.ts';
+import { IncomingRequest, type OutgoingResponse } from '../wasi/http-messages.ts';
 import type { FutureIncomingResponse, OutgoingExchange } from '../wasi/http-outgoing.ts';
 import type { ResponseOutcome } from '../wasi/http-types.ts';
+import { CLOSED } from '../wasi/io.ts';
 import type { Result } from '../wasi/values.ts';
 import { OutboundBudget } from './outbound-budget.ts';
 import type { Outbound } from './outbound.ts';
@@ -38,7 +39,8 @@ export class Exchange implements Call {
   readonly env: readonly (readonly [string, string])[];
   readonly #input: ExchangeInput;
   #slot: Slot | null = null;
-  #outcomeError: ErrorCode | null = null;
+  /** Why the guest's answer is none. */
+  #refusal: ThawError | null = null;
   #aborted: ThawError | null = null;
   /** Made with the first outbound request: most requests send none. */
   #outboundBudget: OutboundBudget | null = null;
@@ -55,15 +57,18 @@ export class Exchange implements Call {
    */
   async run(slot: Slot): Promise<void> {
     this.#slot = slot;
-    const served = slot.serve(this, this.#incomingRequest());
-    // Aborted before it began.
-    if (this.#aborted !== null) slot.abort(this.#aborted);
-    await served;
-    if (this.#outcomeError !== null) {
-      throw new ThawError('GUEST_RESPONSE_INVALID', `the guest answered with the error ${this.#outcomeError.tag}`);
+    try {
+      const served = slot.serve(this, this.#incomingRequest());
+      // Aborted before it began.
+      if (this.#aborted !== null) slot.abort(this.#aborted);
+      await served;
+    } catch (error) {
+      // A guest may trap over what the abort made of its streams: that is not the reason.
+      throw this.#aborted ?? error;
     }
-    if (!this.#input.writer.answered)
-      throw new ThawError('GUEST_NO_RESPONSE', 'the guest returned without setting a response');
+    if (this.#refusal !== null) throw this.#refusal;
+    if (this.#input.writer.answered) return;
+    throw this.#aborted ?? new ThawError('GUEST_NO_RESPONSE', 'the guest returned without setting a response');
   }
 
   /** Stops the guest at its next host call, or now if it waits in one. */
@@ -76,12 +81,23 @@ export class Exchange implements Call {
     this.#input.timer.mark('guest');
     this.#input.onAnswer();
     if (outcome.tag === 'err') {
-      this.#outcomeError = outcome.val;
+      this.#refuse(`the guest answered with the error ${outcome.val.tag}`);
       return;
     }
     const response = outcome.val;
-    if (this.#input.request.method === 'HEAD' || hasNoBody(response.status)) response.pipe?.expectNothing();
+    const isBodiless = this.#input.request.method === 'HEAD' || hasNoBody(response.status);
+    const fault = lengthFault(response, isBodiless);
+    if (fault !== null) {
+      this.#refuse(fault);
+      response.pipe?.fail(CLOSED);
+      return;
+    }
+    if (isBodiless) response.pipe?.expectNothing();
     this.#input.writer.hold(response);
+  }
+
+  #refuse(why: string): void {
+    this.#refusal = new ThawError('GUEST_RESPONSE_INVALID', why);
   }
 
   fetch(exchange: OutgoingExchange): Result<FutureIncomingResponse, ErrorCode> {
@@ -131,6 +147,21 @@ export class Exchange implements Call {
       onCancel: () => {},
     });
   }
+}
+
+/**
+ * What is wrong with the Content-Length of a response, or null. Whoever reads the response finds its end by it: one that
+ * is not exactly what is sent would let a guest put a second response behind the first (RFC 9112, section 6.3).
+ */
+function lengthFault({ fields, pipe }: OutgoingResponse, isBodiless: boolean): string | null {
+  if (!fields.has('content-length')) return null;
+  const values = fields.get('content-length');
+  const [value] = values;
+  if (value === undefined || values.length > 1 || !/^\d{1,15}$/.test(value)) {
+    return `the Content-Length of the guest's response is ${JSON.stringify(values.join(', '))}, which is not one number`;
+  }
+  const isMissing = pipe === null && !isBodiless && Number(value) > 0;
+  return isMissing ? `the guest's response has a Content-Length of ${value}, and no body` : null;
 }
 
 export const bodyTooLarge = (limit: number): ThawError =>
