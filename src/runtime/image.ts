@@ -3,10 +3,22 @@ import { LRUCache } from 'lru-cache';
 import { ThawError } from '../errors.ts';
 import { parseDelta } from '../snapshot/layer.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES, type MemoryState, type ObjectRef } from '../snapshot/manifest.ts';
+import type { PageRun } from '../snapshot/pages.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
 
 /** The base layer of an image: mapped by its descriptor, copied from its bytes. Shared by all images of one engine. */
 export type BaseLayer = { readonly digest: string; readonly fd: number; readonly bytes: Buffer };
+
+/** A delta's bytes, and its file for mapping. */
+export type DeltaLayer = { readonly bytes: Buffer; readonly use: DeltaFile['use'] };
+
+/** Runs of 4 KiB pages whose contents follow one another in the file from `offset` on. */
+export type DeltaFile = {
+  readonly runs: readonly PageRun[];
+  readonly offset: number;
+  /** Calls back with the file's descriptor, which is open during the call only. */
+  readonly use: (map: (fd: number) => void) => void;
+};
 
 /** The page is not in the delta: it is the base's, or zero beyond the base. */
 const NOT_IN_DELTA = -1;
@@ -17,6 +29,8 @@ const NOT_IN_DELTA = -1;
  * Invariant: every page of base and delta lies within `pages`.
  */
 export class MemoryImage {
+  /** Where the delta's pages lie in its file, for mapping them; null without a delta. */
+  readonly deltaFile: DeltaFile | null;
   /** Logical size in 64 KiB pages. */
   readonly pages: number;
   /** Declared maximum in 64 KiB pages, or null. */
@@ -28,12 +42,13 @@ export class MemoryImage {
   /** By 4 KiB page: its position in the delta, or {@link NOT_IN_DELTA}. */
   readonly #positions: Int32Array;
 
-  constructor(state: MemoryState, base: BaseLayer | null, delta: Buffer | null) {
+  constructor(state: MemoryState, base: BaseLayer | null, delta: DeltaLayer | null) {
     this.pages = state.pages;
     this.max = state.max;
     this.base = base;
     const limit = (state.pages * WASM_PAGE_BYTES) / IMAGE_PAGE_BYTES;
-    const { pages, bytes } = delta === null ? { pages: [], bytes: Buffer.alloc(0) } : unpackDelta(delta);
+    const { pages, bytes, runs, offset } = delta === null ? NO_DELTA : unpackDelta(delta.bytes);
+    this.deltaFile = delta === null ? null : { runs, offset, use: delta.use };
     if ((pages.at(-1) ?? -1) >= limit || (base?.bytes.length ?? 0) > state.pages * WASM_PAGE_BYTES) {
       throw new ThawError(
         'STORE_MANIFEST_INVALID',
@@ -95,10 +110,17 @@ export class MemoryImage {
   }
 }
 
-function unpackDelta(delta: Buffer): { pages: readonly number[]; bytes: Buffer } {
+const NO_DELTA = { pages: [], bytes: Buffer.alloc(0), runs: [], offset: 0 };
+
+function unpackDelta(delta: Buffer): {
+  pages: readonly number[];
+  bytes: Buffer;
+  runs: readonly PageRun[];
+  offset: number;
+} {
   const { runs, pagesOffset } = parseDelta(delta);
   const pages = runs.flatMap(({ start, pages: count }) => Array.from({ length: count }, (_, index) => start + index));
-  return { pages, bytes: delta.subarray(pagesOffset) };
+  return { pages, bytes: delta.subarray(pagesOffset), runs, offset: pagesOffset };
 }
 
 /** Base layers kept in memory, in bytes: some ten engines. Those that slots hold stay beyond that. */
@@ -119,12 +141,16 @@ export class ImageLoader {
   /** @throws ThawError STORE_OBJECT_MISSING, STORE_OBJECT_CORRUPT */
   load(state: MemoryState, role: string): MemoryImage {
     const base = state.base === null ? null : this.#base(state.base, `base layer of ${role}`);
-    const delta = state.delta === null ? null : this.#store.readObjectAgain(state.delta, `delta layer of ${role}`);
     return new MemoryImage(
       state,
       base,
-      delta === null ? null : Buffer.from(delta.buffer, delta.byteOffset, delta.length),
+      state.delta === null ? null : this.#delta(state.delta, `delta layer of ${role}`),
     );
+  }
+
+  #delta(ref: ObjectRef, role: string): DeltaLayer {
+    const { buffer, byteOffset, length } = this.#store.readObjectAgain(ref, role);
+    return { bytes: Buffer.from(buffer, byteOffset, length), use: (map) => this.#store.useObject(ref, role, map) };
   }
 
   #base(ref: ObjectRef, role: string): BaseLayer {

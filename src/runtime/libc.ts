@@ -13,6 +13,7 @@ const mmapRaw = libc.func('intptr_t mmap(uintptr_t addr, size_t len, int prot, i
 const madviseRaw = libc.func('int madvise(uintptr_t addr, size_t len, int advice)');
 const ioctlRaw = libc.func('int ioctl(int fd, ulong request, void* arg)');
 const getpagesizeRaw = libc.func('int getpagesize()');
+const clockGettimeRaw = libc.func('int clock_gettime(int clock, void* time)');
 
 // Linux uapi, the same numbers on x86-64 and arm64.
 const PROT_READ_WRITE = 0x1 | 0x2;
@@ -34,9 +35,9 @@ export const kernelPageBytes = (): number => getpagesizeRaw() as number;
 /** Where the bytes of a buffer lie. A linear memory that grows in place keeps its address. */
 export const addressOf = (buffer: ArrayBufferLike): bigint => koffi.address(buffer);
 
-/** Maps `length` bytes of a file over what is at `address`, copy-on-write. */
-export function mapFile(address: bigint, length: number, fd: number): void {
-  if (mmapRaw(address, length, PROT_READ_WRITE, MAP_PRIVATE | MAP_FIXED, fd, 0) === -1) fail(`mmap of ${length} bytes`);
+/** Maps `length` bytes of a file, from `offset` on, over what is at `address`, copy-on-write. */
+export function mapFile(address: bigint, length: number, fd: number, offset = 0): void {
+  if (mmapRaw(address, length, PROT_READ_WRITE, MAP_PRIVATE | MAP_FIXED, fd, offset) === -1) fail(`mmap of ${length} bytes`);
 }
 
 /** Maps fresh zero pages over what is at `address`. */
@@ -67,4 +68,31 @@ export const ioctl = (fd: number, request: number, argument: BigUint64Array): nu
 export function lastErrno(): string {
   const errno = koffi.errno();
   return Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? String(errno);
+}
+
+/**
+ * The id of the calling thread's CPU clock, which the other threads of the process can read, too; 0 where there is none.
+ * Source: POSIX, pthread_getcpuclockid; macOS does not have it.
+ */
+export function threadCpuClock(): number {
+  let calls: { self: () => unknown; clockOf: (thread: unknown, clock: Int32Array) => number };
+  try {
+    calls = {
+      self: libc.func('uintptr_t pthread_self()'),
+      clockOf: libc.func('int pthread_getcpuclockid(uintptr_t thread, void* clock)'),
+    };
+  } catch {
+    return 0;
+  }
+  const clock = new Int32Array(1);
+  return calls.clockOf(calls.self(), clock) === 0 ? (clock[0] as number) : 0;
+}
+
+/** `struct timespec` of 64-bit systems: seconds, nanoseconds. */
+const timespec = new BigInt64Array(2);
+
+/** What a clock says, in microseconds, or null when it cannot be read: its thread has ended. */
+export function cpuClockMicros(clock: number): number | null {
+  if ((clockGettimeRaw(clock, timespec) as number) !== 0) return null;
+  return Number(timespec[0]) * 1e6 + Number(timespec[1]) / 1000;
 }

@@ -78,6 +78,15 @@ export type NewManifest = Omit<Manifest, 'program'>;
 /** The part that the program plays, for messages. */
 export const PROGRAM_ROLE = 'link plan and code list';
 
+/** Pages of 64 KiB of linear memory that an instance begins with. Start functions of a fresh one may take more. */
+export function firstPages({ state, plan, code }: Manifest): number {
+  const memories =
+    state.kind === 'restorable'
+      ? state.memories.map(({ pages }) => pages)
+      : plan.instances.flatMap(({ module }) => (code[module]?.shape.memories ?? []).map(({ min }) => min));
+  return memories.reduce((sum, pages) => sum + pages, 0);
+}
+
 /** Every object a manifest needs, with the part it plays, for messages and for collection. */
 export function objectsOf(manifest: Manifest): readonly { readonly ref: ObjectRef; readonly role: string }[] {
   const { program, code, state } = manifest;

@@ -110,6 +110,16 @@ export class ObjectFiles {
     });
   }
 
+  /** Lets `use` have the descriptor of an object that `readAgain` has verified; it is closed afterwards. */
+  useVerified<T>(ref: ObjectRef, role: Role, use: (fd: number) => T): T {
+    return this.#withFile(ref.digest, role, (fd, path) => {
+      if (this.#hashed.get(ref.digest) !== identityOf(fd)) {
+        this.#hashed.set(ref.digest, verify(fd, path, ref, role));
+      }
+      return use(fd);
+    });
+  }
+
   /** Reads an object whose size is not known. `refuse` makes the error when it has more than `limit` bytes. */
   readUpTo(digest: Digest, limit: number, role: Role, refuse: (bytes: number) => Error): Uint8Array {
     return this.#withFile(digest, role, (fd, path) => {

@@ -94,6 +94,15 @@ export class SnapshotStore {
   }
 
   /**
+   * Lets `use` map an object: the descriptor is closed afterwards, mappings of it stay. Verified as `readObjectAgain`.
+   *
+   * @throws as `readObject`, and what `use` throws.
+   */
+  useObject<T>(ref: ObjectRef, role: string, use: (fd: number) => T): T {
+    return this.#objects.useVerified(ref, role, use);
+  }
+
+  /**
    * Opens an object for mapping. It is verified the first time, and again only when its file has been touched. The
    * descriptor is the store's: it is shared, open until `close`, and read only.
    *

@@ -1,7 +1,7 @@
 import { openSync, closeSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { MemoryImage, type BaseLayer } from '../../src/runtime/image.ts';
+import { MemoryImage, type BaseLayer, type DeltaLayer } from '../../src/runtime/image.ts';
 import { encodeDelta } from '../../src/snapshot/layer.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../../src/snapshot/manifest.ts';
 import { temporaryDirectory } from './runtime.ts';
@@ -40,12 +40,31 @@ function baseOf({ seed, pages }: NonNullable<ImageSpec['base']>): BaseLayer {
   return base;
 }
 
+let layers = 0;
+
+/** A delta with a file to map it from, as the store has one. */
+function layerOf(bytes: Buffer, unmappable?: () => never): DeltaLayer {
+  if (unmappable !== undefined) return { bytes, use: unmappable };
+  const path = join(directory, `delta-${layers++}`);
+  writeFileSync(path, bytes);
+  const use = (map: (fd: number) => void): void => {
+    const fd = openSync(path, 'r');
+    try {
+      map(fd);
+    } finally {
+      closeSync(fd);
+    }
+  };
+  return { bytes, use };
+}
+
 /** An image of an application, with what a memory must hold that has been brought to it. */
 export class TestImage {
   readonly image: MemoryImage;
   readonly #spec: ImageSpec;
 
-  constructor(spec: ImageSpec) {
+  /** @param unmappable takes the place of the delta's file */
+  constructor(spec: ImageSpec, unmappable?: () => never) {
     this.#spec = spec;
     const { pages, base, delta } = spec;
     const encoded = delta === undefined ? null : encodeDelta(diffOf(delta));
@@ -62,7 +81,7 @@ export class TestImage {
     this.image = new MemoryImage(
       state,
       base === undefined ? null : baseOf(base),
-      encoded === null ? null : Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length),
+      encoded === null ? null : layerOf(Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length), unmappable),
     );
   }
 
