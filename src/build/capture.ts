@@ -64,16 +64,18 @@ const refuse = (from: HostImport): unknown => {
 };
 
 /** `at name (wasm://wasm/1a2b3c:wasm-function[12]:0x34)`, without the name when the module has no name section. */
-const WASM_FRAME = /at (?:(.+) \()?wasm:\/\/[^\s:]*:wasm-function\[(\d+)\]/g;
+const WASM_FRAME = /at (?:(.+) \()?wasm:\/\/\S*:wasm-function\[(\d+)\]/g;
 
 /** What wit-component puts between a module and those of its imports that need its memory: it calls on behalf of others. */
-const SHIM = 'wit-component:shim.';
+const SHIM = 'wit-component:shim';
 
-/** ` (from function <name or index>)` for the innermost frame of the guest's own in a stack, where V8 has one. */
+/**
+ * ` (from function <name or index>)` for the innermost frame of the guest's own in a stack, where V8 has one. One with a
+ * name comes first: an older shim has none.
+ */
 function wasmFrame(error: unknown): string {
   const stack = error instanceof Error ? (error.stack ?? '') : '';
-  for (const [, name, index] of stack.matchAll(WASM_FRAME)) {
-    if (name === undefined || !name.startsWith(SHIM)) return ` (from function ${name ?? index})`;
-  }
-  return '';
+  const frames = [...stack.matchAll(WASM_FRAME)].map(([, name, index]) => ({ name, index }));
+  const own = frames.find(({ name }) => name !== undefined && !name.startsWith(SHIM)) ?? frames[0];
+  return own === undefined ? '' : ` (from function ${own.name ?? own.index})`;
 }

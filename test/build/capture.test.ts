@@ -122,20 +122,20 @@ describe('initialisation that fails', () => {
     await assert.rejects(capture(calling(`$"${name}"`)), thawError('BUILD_INIT_CALLS_IMPORT', `function App.${name})`));
   });
 
-  test('names the function behind the shim that calls on its behalf', async () => {
-    const handler = calling('$what_time');
-    const shimmed = {
-      ...handler,
-      imports: `${handler.imports}
-        (core module $"wit-component:shim"
-          (import "host" "resolution" (func $real (result i64)))
-          (func $indirect (export "resolution") (result i64) (call $real)))
-        (core instance $shim (instantiate $"wit-component:shim"
-          (with "host" (instance (export "resolution" (func $resolution))))))`,
-      links: '(with "host" (instance $shim))',
-    };
-    await assert.rejects(capture(shimmed), thawError('BUILD_INIT_CALLS_IMPORT', 'function App.what_time'));
-  });
+  for (const name of ['$"wit-component:shim"', '']) {
+    test(`names the function behind the shim that calls on its behalf${name === '' ? ', of an old wit-component too' : ''}`, async () => {
+      const handler = calling('$what_time');
+      const shim = `(import "host" "resolution" (func (result i64))) (func (export "resolution") (result i64) (call 0))`;
+      const module = name === '' ? `(core module ${shim})` : `(core module ${name} ${shim})`;
+      const shimmed = {
+        ...handler,
+        imports: `${handler.imports} ${module}
+          (core instance $shim (instantiate 0 (with "host" (instance (export "resolution" (func $resolution))))))`,
+        links: '(with "host" (instance $shim))',
+      };
+      await assert.rejects(capture(shimmed), thawError('BUILD_INIT_CALLS_IMPORT', 'function App.what_time'));
+    });
+  }
 
   test('gives the index of a function that has no name', async () => {
     await assert.rejects(
