@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { before, describe, test } from 'node:test';
+import type { BaseImage } from '../../src/build/freeze.ts';
 import { ThawError } from '../../src/errors.ts';
 import type { Slot } from '../../src/runtime/slot.ts';
 import type { LoadedSnapshot } from '../../src/runtime/snapshot.ts';
@@ -72,6 +73,9 @@ const REQUESTS: Readonly<Partial<Record<GuestName, Requests>>> = {
 
 const bench = new Bench();
 
+/** A guest as it is served, and with its modules whole. */
+type Guest = { readonly snapshot: LoadedSnapshot; readonly whole: LoadedSnapshot };
+
 /** What a client and the log would see of the request: the response, or the code of what ended it. */
 async function outcomeOf(slot: Slot, path: string): Promise<Sent | string | null> {
   bench.world.reset();
@@ -98,7 +102,7 @@ const brandNew = (snapshot: LoadedSnapshot): Promise<Slot> => bench.newSlot(snap
  */
 async function assertServesAsNew(
   slot: Slot,
-  { snapshot, whole }: { snapshot: LoadedSnapshot; whole: LoadedSnapshot },
+  { snapshot, whole }: Guest,
   [path, answer]: Requests[number],
 ): Promise<void> {
   const original = await brandNew(whole);
@@ -112,13 +116,27 @@ async function assertServesAsNew(
   assertSameState(slot.observe(), original.observe(), `after ${path}, slot used again`);
 }
 
+/** Freezing a StarlingMonkey app takes a second: once is enough. */
+const guests = new Map<GuestName, Promise<Guest>>();
+
+function frozen(name: GuestName): Promise<Guest> {
+  let guest = guests.get(name);
+  if (guest === undefined) {
+    guest = buildGuest(name).then(async (bytes) => ({
+      snapshot: await bench.freeze(bytes),
+      whole: await bench.freezeWhole(bytes),
+    }));
+    guests.set(name, guest);
+  }
+  return guest;
+}
+
 for (const [name, requests] of Object.entries(REQUESTS)) {
   describe(`a slot of ${name} used again equals a brand-new one`, () => {
-    let guest: { snapshot: LoadedSnapshot; whole: LoadedSnapshot };
+    let guest: Guest;
 
     before(async () => {
-      const bytes = await buildGuest(name as GuestName);
-      guest = { snapshot: await bench.freeze(bytes), whole: await bench.freezeWhole(bytes) };
+      guest = await frozen(name as GuestName);
     });
 
     test('it is restorable, but for the one that changes its table', () => {
@@ -138,18 +156,17 @@ for (const [name, requests] of Object.entries(REQUESTS)) {
 }
 
 describe('a slot that switches between apps of one engine equals a brand-new one of each', () => {
-  const apps: { snapshot: LoadedSnapshot; whole: LoadedSnapshot; request: Requests[number] }[] = [];
+  const apps: (Guest & { request: Requests[number] })[] = [];
 
   before(async () => {
-    const tiny = await buildGuest('js-tiny');
-    const kitchen = await buildGuest('js-kitchen');
-    const own = await bench.freeze(tiny);
-    const layered = await bench.freeze(kitchen, { baseOf: () => Promise.resolve(basesOf(own)) });
-    const wholeKitchen = await bench.freezeWhole(kitchen);
+    const tiny = await frozen('js-tiny');
+    const kitchen = await frozen('js-kitchen');
+    const baseOf = (): Promise<BaseImage[]> => Promise.resolve(basesOf(tiny.snapshot));
+    const layered = await bench.freeze(await buildGuest('js-kitchen'), { baseOf });
     apps.push(
-      { snapshot: own, whole: await bench.freezeWhole(tiny), request: ['/', 'tiny 1\n'] },
-      { snapshot: layered, whole: wholeKitchen, request: ['/grow?mb=2', '1\n'] },
-      { snapshot: await bench.freeze(kitchen), whole: wholeKitchen, request: ['/counter', '1\n'] },
+      { ...tiny, request: ['/', 'tiny 1\n'] },
+      { snapshot: layered, whole: kitchen.whole, request: ['/grow?mb=2', '1\n'] },
+      { ...kitchen, request: ['/counter', '1\n'] },
     );
   });
 
@@ -182,7 +199,7 @@ describe('a slot that switches between apps of one engine equals a brand-new one
   };
 });
 
-function basesOf({ state }: LoadedSnapshot): { ref: { digest: string; bytes: number }; bytes: Uint8Array }[] {
+function basesOf({ state }: LoadedSnapshot): BaseImage[] {
   assert.equal(state.kind, 'restorable');
   return state.images.map(({ image: { base } }) => {
     assert.ok(base);
