@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { createServer as createTcpServer, type AddressInfo, type Socket } from 'node:net';
 import { networkInterfaces } from 'node:os';
 import { after, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -373,4 +374,22 @@ test('a resolver that does not answer is a timeout of DNS, and its late answer i
 test('the guest asks the server by the name', async () => {
   const outbound = outboundWith(LOOPBACK, scripted(['127.0.0.1']).resolve);
   assert.equal(await answerTo({ outbound, authority: `name.test:${port}` }), 200);
+});
+
+test('TLS asks for the name, although the socket goes to an address', async () => {
+  const { promise: hello, resolve: onHello } = Promise.withResolvers<string | Buffer>();
+  const listener = createTcpServer((socket) => {
+    socket
+      .on('error', () => {})
+      .once('data', (data) => {
+        onHello(data);
+        socket.destroy();
+      });
+  }).listen(0, '127.0.0.1');
+  after(() => listener.close());
+  await once(listener, 'listening');
+  const outbound = outboundWith(LOOPBACK, scripted(['127.0.0.1']).resolve);
+  const authority = `sni.test:${(listener.address() as AddressInfo).port}`;
+  assert.equal(await answerTo({ outbound, authority, scheme: 'HTTPS' }), 'connection-terminated');
+  assert.ok((await hello).includes('sni.test'));
 });
