@@ -90,6 +90,11 @@ export class FutureTrailers extends HostResource implements Waitable {
     return this.#source.waitForTrailers();
   }
 
+  /** Dropped before the body was at its end: the rest is not wanted. */
+  override dispose(): void {
+    this.#source.cancel();
+  }
+
   /** undefined: not yet; outer error: taken before. */
   get(): Result<Result<Fields | undefined, ErrorCode>, undefined> | undefined {
     if (this.#taken) return ERR;

@@ -61,7 +61,8 @@ export function errorCodeOf(failure: unknown): ErrorCode {
     const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
     const known = UNDICI_CODES[code];
     if (known !== undefined) return known;
-    if (code.startsWith('HPE_')) return { tag: 'HTTP-protocol-error' };
+    // undici's parser gives most of its errors no code.
+    if (error.name === 'HTTPParserError') return { tag: 'HTTP-protocol-error' };
     if (code.startsWith('ERR_TLS_') || /CERT|SELF_SIGNED|UNABLE_TO_VERIFY/.test(code))
       return { tag: 'TLS-certificate-error' };
     if (code.startsWith('ERR_SSL_') || code === 'EPROTO') return { tag: 'TLS-protocol-error' };
