@@ -1,0 +1,157 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { after, test } from 'node:test';
+import type { RouteConfig } from '../../src/config/schema.ts';
+import { ThawError } from '../../src/errors.ts';
+import { Exchange } from '../../src/http/exchange.ts';
+import { Outbound } from '../../src/http/outbound.ts';
+import { ResponseWriter } from '../../src/http/response-writer.ts';
+import { GuestLineWriter } from '../../src/log.ts';
+import { StartTimer } from '../../src/metrics/phases.ts';
+import type { Slot } from '../../src/runtime/slot.ts';
+import type { Call } from '../../src/wasi/guest.ts';
+import { Fields } from '../../src/wasi/http-fields.ts';
+import { OutgoingResponse, type IncomingRequest } from '../../src/wasi/http-messages.ts';
+
+const outbound = new Outbound({ allowedNetworks: [], blockedNetworks: [] });
+
+/** What stands in for a guest. It does not hear of aborts, as a guest that calls no host does not. */
+type Serve = (call: Call, request: IncomingRequest) => Promise<void> | void;
+
+/** A slot that runs a function. It has of a slot what an exchange uses. */
+function slotOf(serve: Serve): Slot {
+  const slot = { serve: async (call: Call, request: IncomingRequest) => serve(call, request), abort: () => {} };
+  return slot as unknown as Slot;
+}
+
+/** What the next request is served with. */
+let handle: (request: IncomingMessage, response: ServerResponse) => void = () => {};
+const server = createServer((request, response) => handle(request, response));
+server.listen(0, '127.0.0.1');
+await once(server, 'listening');
+after(() => server.close().closeAllConnections());
+const { port } = server.address() as AddressInfo;
+
+type Sent = { readonly method?: string; readonly body?: string; readonly limit?: number };
+
+/** Sends a request through an exchange. @returns what `run` threw, or null, and the exchange's own view of it */
+async function run(serve: Serve, { method = 'GET', body, limit = 100 }: Sent = {}): Promise<unknown> {
+  const { promise, resolve } = Promise.withResolvers<unknown>();
+  handle = (request, response) => {
+    const route = {
+      allowedOutboundHosts: [],
+      limits: { requestBodyBytes: limit, outboundRequests: 1, outboundConcurrency: 1 },
+    } as unknown as RouteConfig;
+    const exchange = new Exchange({
+      requestId: 'test',
+      request,
+      writer: new ResponseWriter(response, () => {}),
+      match: { kind: 'found', route, matchedRoute: '/...', params: { name: 'ü /\r\n' } },
+      env: [],
+      outbound,
+      output: new GuestLineWriter(() => {}),
+      timer: new StartTimer(),
+      onAnswer: () => {},
+    });
+    const end = (outcome: unknown): void => {
+      resolve(outcome);
+      response.destroy();
+    };
+    exchange.run(slotOf(serve)).then(() => end(null), end);
+  };
+  const outgoing = request({ port, method, agent: false, headers: { 'x-own': 'kept' } }).on('error', () => {});
+  outgoing.end(body);
+  return promise;
+}
+
+const codeOf = (error: unknown): string | null => (error instanceof ThawError ? error.code : null);
+
+function responseWith(lengths: readonly string[], body: string | null): OutgoingResponse {
+  const fields = Fields.fromList(lengths.map((length) => ['Content-Length', Buffer.from(length)]));
+  assert.ok(fields.tag === 'ok');
+  const response = new OutgoingResponse(fields.val);
+  if (body !== null) {
+    const out = response.body();
+    assert.ok(out.tag === 'ok');
+    response.pipe?.write(Buffer.from(body));
+    out.val.finish(undefined);
+  }
+  return response;
+}
+
+test('a Content-Length that is not exactly one number is no response', async () => {
+  for (const lengths of [['4', '4'], ['4', '5'], ['4, 4'], ['+4'], ['-1'], ['0x4'], ['4.0'], [''], ['9'.repeat(20)]]) {
+    const error = await run((call) => call.respond({ tag: 'ok', val: responseWith(lengths, 'four') }));
+    assert.equal(codeOf(error), 'GUEST_RESPONSE_INVALID', lengths.join());
+  }
+});
+
+const answer =
+  (length: string, status = 200): Serve =>
+  (call) => {
+    const response = responseWith([length], null);
+    response.setStatus(status);
+    call.respond({ tag: 'ok', val: response });
+  };
+
+test('a Content-Length without a body is no response, but to HEAD and where there is none', async () => {
+  assert.equal(codeOf(await run(answer('5'))), 'GUEST_RESPONSE_INVALID');
+  assert.equal(await run(answer('0')), null);
+  assert.equal(await run(answer('5'), { method: 'HEAD' }), null);
+  assert.equal(await run(answer('5', 304)), null);
+});
+
+test('a guest whose response is refused cannot write its body', async () => {
+  const response = new OutgoingResponse(responseWith(['4', '5'], null).fields);
+  assert.ok(response.body().tag === 'ok');
+  const error = await run((call) => {
+    call.respond({ tag: 'ok', val: response });
+    assert.equal(response.pipe?.write(Buffer.from('four')).tag, 'err');
+  });
+  assert.equal(codeOf(error), 'GUEST_RESPONSE_INVALID');
+});
+
+test('an error in place of a response, and no response at all, are failures of the guest', async () => {
+  const error = await run((call) => call.respond({ tag: 'err', val: { tag: 'HTTP-protocol-error' } }));
+  assert.equal(codeOf(error), 'GUEST_RESPONSE_INVALID');
+  assert.match((error as Error).message, /HTTP-protocol-error/);
+  assert.equal(codeOf(await run(() => {})), 'GUEST_NO_RESPONSE');
+});
+
+/** Reads the body until it ends or fails. */
+async function readOn(request: IncomingRequest): Promise<void> {
+  const body = request.consume();
+  assert.ok(body.tag === 'ok');
+  const stream = body.val.stream();
+  assert.ok(stream.tag === 'ok');
+  for (;;) {
+    await stream.val.wait();
+    if (stream.val.read(10).tag === 'err') return;
+  }
+}
+
+const traps: Serve = async (_, request) => {
+  await readOn(request);
+  throw new ThawError('GUEST_TRAP', 'the guest trapped: unreachable');
+};
+
+test('what a guest does about a body over its limit does not hide that it was', async () => {
+  const sent = { method: 'POST', body: 'x'.repeat(101), limit: 100 };
+  assert.equal(codeOf(await run(traps, sent)), 'REQUEST_BODY_TOO_LARGE');
+  assert.equal(codeOf(await run((_, request) => readOn(request), sent)), 'REQUEST_BODY_TOO_LARGE');
+  assert.equal(codeOf(await run(traps, { ...sent, limit: 101 })), 'GUEST_TRAP');
+});
+
+test('the guest sees the headers of the client and those of the node', async () => {
+  let seen: Record<string, string> = {};
+  await run((_, { headers }) => {
+    seen = Object.fromEntries(headers.entries());
+  });
+  assert.equal(seen['x-own'], 'kept');
+  assert.equal(seen['thaw-matched-route'], '/...');
+  // Encoded: a parameter may hold what could end a header.
+  assert.equal(seen['thaw-path-match-name'], '%C3%BC%20/%0D%0A');
+  assert.equal(seen['host'], undefined);
+});
