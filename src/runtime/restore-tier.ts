@@ -1,5 +1,5 @@
 import { ThawError, messageOf } from '../errors.ts';
-import { IMAGE_PAGE_BYTES } from '../snapshot/manifest.ts';
+import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import { PagemapDirtyPages, ScanDirtyPages, type DirtyPages } from './dirty-pages.ts';
 import { addressOf, kernelPageBytes, mapZeroes } from './libc.ts';
 import { RESTORE_TIERS, type RestoreTier, type Restorer } from './slot-memory.ts';
@@ -38,7 +38,9 @@ export function createRestorer(tier: RestoreTier): Restorer {
 function probe(tier: RestoreTier): string | null {
   if (tier === 'copy') return null;
   try {
-    const { buffer } = new WebAssembly.Memory({ initial: 1, maximum: 1 });
+    // Two pages of the kernel at least, also where they are 64 KiB.
+    const pages = Math.max(1, (2 * kernelPageBytes()) / WASM_PAGE_BYTES);
+    const { buffer } = new WebAssembly.Memory({ initial: pages, maximum: pages });
     const address = addressOf(buffer);
     mapZeroes(address, buffer.byteLength);
     const written = kernelPageBytes();

@@ -142,6 +142,7 @@ export class SlotMemory {
     else mapZeroes(this.#mapAddress(), this.bytes.length);
     this.#mapping = { kind: 'zeroes' };
     this.#image = null;
+    this.#privatePages = 0;
   }
 
   /** Nobody holds it: its pages go back to the kernel, where it is mapped. */
@@ -150,11 +151,17 @@ export class SlotMemory {
     mapZeroes(this.#mapAddress(), this.bytes.length);
     this.#mapping = { kind: 'zeroes' };
     this.#image = null;
+    this.#privatePages = 0;
   }
 
   #ensure(pages: number): void {
     const missing = pages - this.bytes.length / WASM_PAGE_BYTES;
-    if (missing > 0) this.memory.grow(missing);
+    if (missing <= 0) return;
+    try {
+      this.memory.grow(missing);
+    } catch (cause) {
+      throw new ThawError('OUT_OF_ADDRESS_SPACE', `a memory could not grow to ${pages} pages of 64 KiB`, { cause });
+    }
   }
 
   #isMapped({ base }: MemoryImage): boolean {
