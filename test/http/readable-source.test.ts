@@ -3,6 +3,7 @@ import { PassThrough, Readable } from 'node:stream';
 import { test } from 'node:test';
 import * as fc from 'fast-check';
 import { EmptySource, ReadableSource, type ReadableSourceOptions } from '../../src/http/readable-source.ts';
+import { IncomingBody } from '../../src/wasi/http-body.ts';
 import type { ErrorCode } from '../../src/wasi/http-error.ts';
 import type { StreamError } from '../../src/wasi/io.ts';
 import type { Result } from '../../src/wasi/values.ts';
@@ -160,6 +161,13 @@ test('cancelling tells the transport, unless the body has ended', async () => {
   await readAll(source, 1);
   source.cancel();
   assert.equal(cancelled, 1);
+});
+
+test('a guest may subscribe to a body as often as it likes: the host holds one pollable', () => {
+  const stream = new IncomingBody(new EmptySource()).stream();
+  assert.ok(stream.tag === 'ok');
+  assert.equal(stream.val.subscribe(), stream.val.subscribe());
+  assert.equal(stream.val.subscribe().ready(), true);
 });
 
 test('a message without a body is at its end from the start', async () => {
