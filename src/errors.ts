@@ -43,7 +43,9 @@ export const ERRORS = {
   BUILD_OPTION_INVALID: row('See thaw build --help.'),
 
   // snapshot store
-  STORE_NOT_FOUND: row('thaw ls shows what the store has; thaw build makes a snapshot, thaw up all that the config names.'),
+  STORE_NOT_FOUND: row(
+    'thaw ls shows what the store has; thaw build makes a snapshot, thaw up all that the config names.',
+  ),
   STORE_OBJECT_MISSING: row('Build the snapshot again: thaw build.'),
   STORE_OBJECT_CORRUPT: row(
     'The file on disk differs from what was written: remove it with thaw gc --verify and build the snapshot again.',
@@ -63,7 +65,6 @@ export const ERRORS = {
   CONFIG_SYNTAX: row('Mend the YAML or JSON at the place named above.'),
   CONFIG_INVALID: row('Mend the value named above; edge-config/schema.json describes every key.'),
   CONFIG_UNKNOWN_KEY: row('Remove the key or correct its spelling; edge-config/schema.json describes every key.'),
-  CONFIG_NOT_ENFORCED: row('Remove the key: this version of thaw does not enforce it, and would not pretend to.'),
   CONFIG_DUPLICATE_ROUTE: row('Change the host, the path or the methods of one of the two routes.'),
   CONFIG_SNAPSHOT_MISSING: row('Build it with thaw build, or correct the name; thaw ls shows what the store has.'),
 
@@ -75,6 +76,7 @@ export const ERRORS = {
   ROUTE_BUSY: row("Raise the route's limits.concurrency, or try again.", 503),
   NODE_BUSY: row('No slot became free in time: raise pool.slots or pool.memory, or try again.', 503),
   DRAINING: row('The node is shutting down.', 503),
+  CPU_TIME_EXCEEDED: row("Raise the route's limits.cpu, or make the guest do less.", 503),
   WALL_TIME_EXCEEDED: row("Raise the route's limits.wall, or make the guest answer sooner.", 504),
   GUEST_TRAP: row("The guest failed; the node's log has the reason, with route and request id.", 500),
   GUEST_EXITED: row('The guest called exit before it answered.', 500),

@@ -8,6 +8,7 @@ import { CodeCache, compileFrom } from './runtime/code.ts';
 import { handlerOf } from './runtime/snapshot.ts';
 import { chooseTier } from './runtime/restore-tier.ts';
 import type { RestoreTier } from './runtime/slot-memory.ts';
+import { Watchdog } from './runtime/watchdog.ts';
 import { isDigest } from './snapshot/digest.ts';
 import { SnapshotStore } from './snapshot/store.ts';
 import { DataPlane } from './threads/data-plane.ts';
@@ -31,6 +32,7 @@ export class EdgeNode implements AdminView {
   readonly #store: SnapshotStore;
   readonly #inFlight: Int32Array;
   readonly #planes: readonly Plane[];
+  readonly #watchdog: Watchdog;
   #admin: AdminServer | null = null;
   #draining = false;
   /** Taken at the end: threads that are gone cannot be asked. */
@@ -47,8 +49,10 @@ export class EdgeNode implements AdminView {
     const inFlight = new SharedArrayBuffer(config.routes.length * Int32Array.BYTES_PER_ELEMENT);
     this.#inFlight = new Int32Array(inFlight);
     const threads = config.threads === 'auto' ? availableParallelism() : config.threads;
-    const input: PlaneInput = { config, threads, restoreTier: chooseTier(restoreTier), inFlight };
-    this.#planes = createPlanes(input, this.#store, log);
+    this.#watchdog = new Watchdog(threads);
+    const input = { config, threads, restoreTier: chooseTier(restoreTier), inFlight };
+    const inputs = this.#watchdog.links.map((control): PlaneInput => ({ ...input, control }));
+    this.#planes = createPlanes(inputs, this.#store, log);
   }
 
   /**
@@ -80,6 +84,7 @@ export class EdgeNode implements AdminView {
     this.#draining = true;
     const cutOff = await Promise.all(this.#planes.map((plane) => plane.drain()));
     this.#lastStarts = await this.startup();
+    await this.#watchdog.stop();
     await this.#admin?.close();
     this.#store.close();
     return cutOff.reduce((sum, count) => sum + count, 0);
@@ -90,7 +95,9 @@ export class EdgeNode implements AdminView {
       const failure = plane instanceof RemotePlane ? plane.failure : null;
       return [{ name: `thread${index}`, gate: 'live', failure }];
     });
-    return { draining: this.#draining, checks: [...threads, poolCheck(await this.#reports())] };
+    // Without it a guest that loops would keep its thread for good.
+    const watchdog: HealthCheck = { name: 'watchdog', gate: 'live', failure: this.#watchdog.failure };
+    return { draining: this.#draining, checks: [...threads, watchdog, poolCheck(await this.#reports())] };
   }
 
   async routes(): Promise<readonly RouteRow[]> {
@@ -123,11 +130,12 @@ export class EdgeNode implements AdminView {
   }
 }
 
-function createPlanes(input: PlaneInput, store: SnapshotStore, log: Logger): Plane[] {
+function createPlanes(inputs: readonly PlaneInput[], store: SnapshotStore, log: Logger): Plane[] {
   const code = new CodeCache(compileFrom(store));
   const compile: CodeCache['module'] = (ref, role) => code.module(ref, role);
-  if (input.threads === 1) return [new DataPlane({ ...input, log, compile })];
-  return Array.from({ length: input.threads }, () => new RemotePlane(input, compile));
+  const [only] = inputs;
+  if (only !== undefined && inputs.length === 1) return [new DataPlane({ ...only, log, compile })];
+  return inputs.map((input) => new RemotePlane(input, compile));
 }
 
 function mergeStarts(reports: readonly PlaneReport[]): StartupHistograms {

@@ -1,5 +1,7 @@
-import { ThawError, messageOf } from '../errors.ts';
+import { ThawError, invariant, messageOf } from '../errors.ts';
 import { ControlMemory } from '../runtime/control-memory.ts';
+import { Account } from '../runtime/meter.ts';
+import { Watchdog } from '../runtime/watchdog.ts';
 import { Instance, memoryNeeds, type MemoryNeed } from '../runtime/instance.ts';
 import type { HostImport } from '../runtime/instantiate.ts';
 import type { CompiledModule } from '../runtime/code.ts';
@@ -12,14 +14,45 @@ export type CapturedState = {
   readonly globals: readonly GlobalState[];
 };
 
+/** What start functions may take. Freezing is for long initialisations; this is for endless ones. */
+const START_CPU_MS = 10_000;
+
+/** As {@link captureState}, with an end to endless loops; for components with start functions, as it takes a thread. */
+export async function captureWatched(plan: LinkPlan, modules: readonly CompiledModule[]): Promise<CapturedState> {
+  const watchdog = new Watchdog(1);
+  const [link] = watchdog.links;
+  invariant(link !== undefined, 'a watchdog of one thread has one link');
+  const control = new ControlMemory(link);
+  const account = new Account(control.meter);
+  account.open(START_CPU_MS);
+  account.resume();
+  try {
+    return captureState(plan, modules, control);
+  } catch (error) {
+    account.pause();
+    if (!account.wasStopped) throw error;
+    throw new ThawError(
+      'BUILD_INIT_FAILED',
+      `the component's initialisation was stopped: it ran for ${START_CPU_MS / 1000} s${wasmFrame(error)}`,
+      { cause: error },
+    );
+  } finally {
+    account.pause();
+    await watchdog.stop();
+  }
+}
+
 /**
  * Instantiates the linked modules with a host that refuses every call, and takes down memories and globals.
  *
  * @param modules rewritten with state kept
  * @throws ThawError BUILD_INIT_CALLS_IMPORT, naming the import and the function that called it; BUILD_INIT_FAILED
  */
-export function captureState(plan: LinkPlan, modules: readonly CompiledModule[]): CapturedState {
-  const control = new ControlMemory();
+export function captureState(
+  plan: LinkPlan,
+  modules: readonly CompiledModule[],
+  control = new ControlMemory(),
+): CapturedState {
   const needs = memoryNeeds(plan, modules);
   const memories = needs.map(({ min, max }) => new WebAssembly.Memory({ initial: min, maximum: max ?? MAX_PAGES }));
   const instance = initialise(

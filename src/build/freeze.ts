@@ -19,7 +19,7 @@ import type { Digest } from '../wasm/plan.ts';
 import { reasonsNotRestorable } from '../wasm/restorable.ts';
 import { rewriteModule } from '../wasm/rewrite.ts';
 import { createHost } from '../wasi/index.ts';
-import { captureState, type CapturedState } from './capture.ts';
+import { captureState, captureWatched, type CapturedState } from './capture.ts';
 import { checkImports } from './check-imports.ts';
 
 export type Frozen = { readonly digest: Digest; readonly manifest: Manifest };
@@ -44,7 +44,9 @@ export async function prepare(bytes: Uint8Array): Promise<Prepared> {
   handlerOf(component.plan);
   checkImports(component, createHost());
   const modules = component.modules.map(parseModule);
-  const captured = captureState(component.plan, await compileKept(modules));
+  const compiled = await compileKept(modules);
+  const isStarted = modules.some(({ start }) => start !== null);
+  const captured = await (isStarted ? captureWatched : captureState)(component.plan, compiled);
   return {
     component,
     modules,

@@ -1,5 +1,6 @@
 import type { SnapshotNames } from '../config/snapshots.ts';
 import { ThawError } from '../errors.ts';
+import { firstPages } from '../snapshot/manifest.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
 
 /** What a config check asks of a store. `has` throws when the snapshot is there and damaged. */
@@ -13,5 +14,6 @@ export const snapshotNames = (store: SnapshotStore): SnapshotNames => ({
       throw error;
     }
   },
+  firstPages: (nameOrDigest) => firstPages(store.loadManifest(store.resolve(nameOrDigest))),
   names: () => store.listRefs().map(({ name }) => name),
 });

@@ -27,6 +27,8 @@ export const toRouteConfig = ({ route, file, line }: LocatedRoute): RouteConfig 
     concurrency: route.limits.concurrency,
     outboundRequests: route.limits.outboundRequests,
     outboundConcurrency: route.limits.outboundConcurrency,
+    cpuMs: route.limits.cpu,
+    memoryBytes: route.limits.memory,
   },
   source: { file, line },
 });

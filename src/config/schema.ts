@@ -29,6 +29,8 @@ const SIZE = { type: 'string', title: 'size', pattern: SIZE_PATTERN, examples: [
 const MEMORY = { ...SIZE, title: 'memory size' } as const;
 const DURATION = { type: 'string', title: 'duration', pattern: DURATION_PATTERN, examples: ['500ms', '10s'] } as const;
 const TIME_LIMIT = { ...DURATION, title: 'time limit' } as const;
+const CPU_LIMIT = { ...DURATION, title: 'CPU time limit', examples: ['50ms', '1s'] } as const;
+const MEMORY_LIMIT = { ...SIZE, title: 'memory limit' } as const;
 const LISTEN = { type: 'string', title: 'address', pattern: LISTEN_PATTERN, examples: ['127.0.0.1:8080'] } as const;
 const HOST = { type: 'string', title: 'host', pattern: HOST_PATTERN, examples: ['www.example.test'] } as const;
 const PATH = {
@@ -62,15 +64,14 @@ export type Parsed = {
   readonly 'memory size': number;
   readonly duration: number;
   readonly 'time limit': number;
+  readonly 'CPU time limit': number;
+  readonly 'memory limit': number;
   readonly address: ListenAddress;
   readonly host: string;
   readonly route: RoutePattern;
   readonly 'outbound host': AllowedHost;
   readonly network: Network;
 };
-
-/** Keys that exist, and are refused until something enforces them. A row goes when its limit comes. */
-export const NOT_ENFORCED: ReadonlySet<string> = new Set(['routes.limits.cpu', 'routes.limits.memory']);
 
 /** One record of the control memory a slot. */
 const MAX_SLOTS = (CONTROL_PAGES * WASM_PAGE_BYTES) / CONTROL_RECORD_BYTES;
@@ -119,12 +120,17 @@ const LIMITS_SCHEMA = {
       description: 'Most requests of one request that wait for their response at a time. The next one waits its turn.',
     },
     cpu: {
-      ...TIME_LIMIT,
-      description: 'CPU time of one request. This version does not enforce it, and refuses the key.',
+      ...CPU_LIMIT,
+      // What Fastly Compute gives a request. A StarlingMonkey app that answers with a page takes some 0.1 ms of it.
+      default: '50ms',
+      description:
+        'Longest time in which the guest may run for one request, without the time in which it waits. Then: 503, or the connection is cut. At most 1m: while one guest runs, its thread serves no other.',
     },
     memory: {
-      ...MEMORY,
-      description: 'Linear memory of one request. This version does not enforce it, and refuses the key.',
+      ...MEMORY_LIMIT,
+      // What Cloudflare Workers, Fastly Compute and Spin's cloud give.
+      default: '128MiB',
+      description: 'Most linear memory of one request. Beyond, memory.grow fails. At most 4GiB.',
     },
   },
 } as const;
@@ -315,6 +321,8 @@ type RouteLimits = {
   readonly concurrency: number;
   readonly outboundRequests: number;
   readonly outboundConcurrency: number;
+  readonly cpuMs: number;
+  readonly memoryBytes: number;
 };
 
 export type RouteConfig = {

@@ -6,7 +6,7 @@ import { parseHostPattern, parseListen } from './host.ts';
 import { parseNetwork } from './networks.ts';
 import { parseAllowedHost } from './outbound.ts';
 import { parseRoutePattern } from './route-pattern.ts';
-import { CONFIG_SCHEMA, NOT_ENFORCED, ROUTES_FILE_SCHEMA } from './schema.ts';
+import { CONFIG_SCHEMA, ROUTES_FILE_SCHEMA } from './schema.ts';
 import type { Parsed } from './schema.ts';
 import type { Path } from './source.ts';
 import { isRecord } from './source.ts';
@@ -53,11 +53,33 @@ const parseTimeLimit = (text: string): number => {
   return ms > 0 ? ms : refuse(`"${text}" leaves no time at all: the least is "1ms"`);
 };
 
+/** A guest that runs keeps its thread from all others, so there is an end to what an operator can allow it. */
+const MAX_CPU_LIMIT = '1m';
+
+const parseCpuLimit = (text: string): number => {
+  const ms = parseTimeLimit(text);
+  return ms <= parseDuration(MAX_CPU_LIMIT)
+    ? ms
+    : refuse(`"${text}" is over the largest CPU time limit, ${MAX_CPU_LIMIT}`);
+};
+
+/** What memories with 32-bit addresses can have. */
+const MAX_MEMORY_LIMIT = '4GiB';
+
+const parseMemoryLimit = (text: string): number => {
+  const bytes = parseMemory(text);
+  return bytes <= parseSize(MAX_MEMORY_LIMIT)
+    ? bytes
+    : refuse(`"${text}" is over ${MAX_MEMORY_LIMIT}, which is all that linear memory can have`);
+};
+
 const PARSERS: { readonly [Title in keyof Parsed]: (text: string) => Parsed[Title] } = {
   size: parseSize,
   'memory size': parseMemory,
   duration: parseDuration,
   'time limit': parseTimeLimit,
+  'CPU time limit': parseCpuLimit,
+  'memory limit': parseMemoryLimit,
   address: parseListen,
   host: parseHostPattern,
   route: parseRoutePattern,
@@ -173,12 +195,6 @@ const toFinding = (error: ErrorObject): Finding | null => {
 const resolve = (schema: Schema, value: unknown, path: Path, findings: Finding[]): unknown => {
   const given = value === undefined ? schema.default : value;
   if (given === undefined) return undefined;
-  const name = path.filter((step) => typeof step === 'string').join('.');
-  if (NOT_ENFORCED.has(name)) {
-    const message = `${pathText(path)} is not enforced by this version of thaw`;
-    findings.push({ path, part: 'key', code: 'CONFIG_NOT_ENFORCED', message });
-    return undefined;
-  }
   if (hasParser(schema.title))
     return typeof given === 'string' ? parseText(schema.title, given, path, findings) : undefined;
   const { properties, items } = schema;

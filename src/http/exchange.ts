@@ -4,7 +4,7 @@ import type { RouteConfig } from '../config/schema.ts';
 import type { StartTimer } from '../metrics/phases.ts';
 import type { GuestLineWriter } from '../log.ts';
 import type { Slot } from '../runtime/slot.ts';
-import type { Call } from '../wasi/guest.ts';
+import type { Call, RequestLimits } from '../wasi/guest.ts';
 import { Fields } from '../wasi/http-fields.ts';
 import type { BodySource } from '../wasi/http-body.ts';
 import type { ErrorCode } from '../wasi/http-error.ts';
@@ -37,6 +37,7 @@ export type ExchangeInput = {
 export class Exchange implements Call {
   readonly requestId: string;
   readonly env: readonly (readonly [string, string])[];
+  readonly limits: RequestLimits;
   readonly #input: ExchangeInput;
   #slot: Slot | null = null;
   /** Why the guest's answer is none. */
@@ -49,6 +50,7 @@ export class Exchange implements Call {
     this.#input = input;
     this.requestId = input.requestId;
     this.env = input.env;
+    this.limits = input.match.route.limits;
   }
 
   /**

@@ -14,6 +14,7 @@ import { Exchange, bodyTooLarge } from './exchange.ts';
 import { Outbound } from './outbound.ts';
 import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
+import { CpuTimeExceeded } from '../wasi/guest.ts';
 import { createRouter, type Found, type Router } from './router.ts';
 
 /** Slow headers are cut off after this; Node looks at connections this often. CONVENTIONS: in under 12 s together. */
@@ -227,7 +228,8 @@ export class Front {
       output.end();
     }
     if (this.#log.isLevelEnabled('debug')) {
-      this.#log.debug({ route: route.id, request: requestId, start: kind, phases: timer.toJSON() }, 'served');
+      const about = { route: route.id, request: requestId, start: kind, ...slot.usage };
+      this.#log.debug({ ...about, phases: timer.toJSON() }, 'served');
     }
   }
 
@@ -235,7 +237,13 @@ export class Front {
     const failure = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
     const level = LOG_LEVELS[failure.code] ?? 'warn';
     this.#log[level](
-      { route, request, code: failure.code, ...(level === 'error' ? { err: error } : {}) },
+      {
+        route,
+        request,
+        code: failure.code,
+        ...(failure instanceof CpuTimeExceeded ? { limitMs: failure.limitMs, usedMs: failure.usedMs } : {}),
+        ...(level === 'error' ? { err: error } : {}),
+      },
       failure.message,
     );
     if (writer.answered) {
@@ -243,7 +251,8 @@ export class Front {
       if (failure.code !== 'GUEST_EXITED') writer.abort();
       return;
     }
-    writer.fail(failure.status, publicText(failure), failure.status === 503 ? RETRY_AFTER : {});
+    const isBusy = failure.status === 503 && failure.code !== 'CPU_TIME_EXCEEDED';
+    writer.fail(failure.status, publicText(failure), isBusy ? RETRY_AFTER : {});
   }
 
   /** Brings the slot back to its snapshot, after the response. Its cost is recorded as the phase `restore` of hot starts. */
@@ -300,5 +309,6 @@ class MethodNotAllowed extends ThawError {
 function publicText({ code, status, message }: ThawError): string {
   const isClients = status < 500 || code === 'DRAINING' || code === 'ROUTE_BUSY' || code === 'NODE_BUSY';
   if (isClients) return message;
+  if (code === 'CPU_TIME_EXCEEDED') return 'the app used too much CPU time';
   return status === 504 ? 'the app took too long to answer' : 'the app failed';
 }

@@ -1,8 +1,14 @@
 /**
- * The control memory: one shared linear memory per thread, imported by rewritten modules as `thaw`.`control`. Each slot
- * owns one record of it; exported mutable globals of the rewritten module (`thaw:memory<index>`) hold addresses into the
- * record. `memory.size` and `memory.grow` work on these words, so that a reused slot never looks grown to the next
- * request, and each route has a hard memory limit. The rewriter and the runtime both take the layout from here.
+ * The control memory: one shared linear memory per thread, imported by rewritten modules as `thaw`.`control`. The rewriter
+ * and the runtime both take the layout from here.
+ *
+ * Each slot owns one record of it; exported mutable globals of the rewritten module (`thaw:memory<index>`) hold addresses
+ * into the record. `memory.size` and `memory.grow` work on these words, so that a reused slot never looks grown to the
+ * next request, and each route has a hard memory limit. Record 0 belongs to start functions, which run before the globals
+ * can be set, and has the words by which a guest that runs too long is stopped.
+ *
+ *     record:    | pages, limit | pages, limit | … 7 memories …             | headroom, refused |
+ *     record 0:  | pages, limit | segment | deadline | clock | …       | headroom, refused |
  */
 
 /** One cache line. */
@@ -11,11 +17,30 @@ export const CONTROL_RECORD_BYTES = 64;
 /** The control memory's size: 1,024 records. */
 export const CONTROL_PAGES = 1;
 
-/** Memories of one slot that can be virtualised: 64 / 8 records of two words. */
-export const CONTROL_MAX_MEMORIES = CONTROL_RECORD_BYTES / 8;
+/** Byte offset, in a record, of the i32 of pages by which its memories may still grow, all together. */
+export const CONTROL_HEADROOM_WORD = 56;
+
+/** Byte offset, in a record, of the i32 that counts the calls of `memory.grow` that were refused. */
+export const CONTROL_REFUSED_WORD = 60;
+
+/** Memories of one slot that can be virtualised: what comes before the headroom, in records of two words. */
+export const CONTROL_MAX_MEMORIES = CONTROL_HEADROOM_WORD / 8;
 
 /** Byte offset, from `thaw:memory<index>`, of the i32 that `memory.size` returns: the logical size in 64 KiB pages. */
 export const CONTROL_PAGES_WORD = 0;
 
-/** Byte offset of the i32 beyond which `memory.grow` returns -1: the limit in 64 KiB pages. */
+/** Byte offset of the i32 beyond which `memory.grow` returns -1: the declared maximum in 64 KiB pages. */
 export const CONTROL_LIMIT_WORD = 4;
+
+/**
+ * Address of the i32 that says which segment runs; a segment is one uninterrupted run of a guest on the thread. Odd while
+ * one runs, even between two, negative when the one that runs is to stop: then the checks in rewritten code trap. See
+ * runtime/meter.ts for who writes it, and why nobody stops the wrong segment.
+ */
+export const CONTROL_SEGMENT = 8;
+
+/** Address of the i32 with the time on the thread's clock at which the running segment is to stop: µs modulo 2³². */
+export const CONTROL_DEADLINE = 12;
+
+/** Address of the i32 with the id of the thread's clock, see runtime/thread-clock.ts. */
+export const CONTROL_CLOCK = 16;

@@ -11,6 +11,12 @@ const MAX_PAGES = 65_536;
 /** Where start functions find the size of their memory; see {@link ControlMemory}. */
 const START_RECORD = 0;
 
+/**
+ * What start functions may let their memories grow by, in 64 KiB pages: 1 GiB. They run before a route's limit is known,
+ * and by far most of them never grow a memory.
+ */
+const START_HEADROOM = 16_384;
+
 /** A memory that some module of a plan defines: what it must be at least, and what it may grow to. */
 export type MemoryNeed = { readonly key: MemoryKey; readonly min: number; readonly max: number | null };
 
@@ -36,6 +42,7 @@ export type InstanceInput = {
 export class Instance {
   readonly #linked: LinkedInstances;
   readonly #control: ControlMemory;
+  readonly #record: number;
   /** Address of the pages and limit words, per memory need. */
   readonly #words: readonly number[];
   readonly #globals: readonly {
@@ -56,6 +63,7 @@ export class Instance {
       );
     }
     this.#control = input.control;
+    this.#record = input.record;
     this.#words = needs.map((_, index) => input.record + index * 8);
     this.#linked = this.#instantiate(input, needs);
     this.#assignWords(input);
@@ -71,6 +79,7 @@ export class Instance {
     const keyed = new Map(needs.map(({ key }, index) => [keyText(key), input.memories[index]]));
     const [first] = needs;
     if (first !== undefined) this.#control.setSize(START_RECORD, { pages: first.min, limit: first.max ?? MAX_PAGES });
+    this.#control.setHeadroom(START_RECORD, START_HEADROOM);
     const linked = instantiatePlan({
       plan: input.plan,
       modules: input.modules,
@@ -114,6 +123,21 @@ export class Instance {
 
   setSize(index: number, size: MemorySize): void {
     this.#control.setSize(this.#words[index] as number, size);
+  }
+
+  /**
+   * Lets the memories grow until they have `limit` pages together, and counts refusals from 0.
+   * @returns how many they have now; when that is more than the limit, they cannot grow
+   */
+  limitPages(limit: number): number {
+    const pages = this.#words.reduce((sum, address) => sum + this.#control.size(address).pages, 0);
+    this.#control.setHeadroom(this.#record, Math.max(0, limit - pages));
+    return pages;
+  }
+
+  /** How often `memory.grow` was refused since {@link limitPages}. */
+  get refusedGrows(): number {
+    return this.#control.refusals(this.#record);
   }
 
   /** The mutable globals as they are now, in a fixed order. */

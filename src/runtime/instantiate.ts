@@ -46,9 +46,8 @@ export function instantiatePlan(input: LinkInput): LinkedInstances {
 
 /** The memories that the rewriter turned into imports, and the control memory. */
 function thawImports(shape: ModuleShape, instance: number, input: LinkInput): WebAssembly.Imports {
-  const own: Record<string, unknown> = {};
+  const own: Record<string, unknown> = { control: input.control };
   for (const { index } of shape.memories) own[`memory${index}`] = input.memory({ instance, index });
-  if (shape.sized.length > 0) own['control'] = input.control;
   return { thaw: own };
 }
 

@@ -1,4 +1,4 @@
-import { ThawError, invariant, messageOf } from '../errors.ts';
+import { ThawError, invariant } from '../errors.ts';
 import { WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { GlobalState, LiftedExport } from '../wasm/plan.ts';
 import { Guest, type Call } from '../wasi/guest.ts';
@@ -6,9 +6,11 @@ import type { Host } from '../wasi/host.ts';
 import { ResponseOutparam, type IncomingRequest } from '../wasi/http-messages.ts';
 import type { CompiledModule } from './code.ts';
 import type { ControlMemory } from './control-memory.ts';
+import { guestError } from './guest-error.ts';
 import { Instance, globalValue, memoryNeeds } from './instance.ts';
 import { HostBinder } from './instantiate.ts';
 import type { MemoryPool } from './memory-pool.ts';
+import { Account } from './meter.ts';
 import type { SlotMemory } from './slot-memory.ts';
 import type { LoadedSnapshot, RestorableState } from './snapshot.ts';
 
@@ -21,6 +23,15 @@ export type SlotState = 'clean' | 'busy' | 'dirty' | 'disposed';
 /** What slots of one thread share. */
 export type SlotEnvironment = { readonly host: Host; readonly control: ControlMemory; readonly memories: MemoryPool };
 
+/** What one request has used. `refusedGrows`: how often its guest was refused more memory. */
+export type RequestUsage = { readonly cpuMs: number; readonly refusedGrows: number };
+
+/**
+ * For start functions of a component that cannot be restored: they run between requests, on a thread that serves others
+ * meanwhile. What takes longer should be frozen.
+ */
+const START_CPU_MS = 1000;
+
 type Handler = (request: number, outparam: number) => Promise<unknown>;
 
 /**
@@ -32,7 +43,8 @@ type Handler = (request: number, outparam: number) => Promise<unknown>;
 export class Slot {
   readonly modules: readonly CompiledModule[];
   readonly #environment: SlotEnvironment;
-  readonly #guest = new Guest();
+  readonly #guest: Guest;
+  readonly #account: Account;
   readonly #record: number;
   readonly #memories: readonly SlotMemory[];
   #snapshot: LoadedSnapshot;
@@ -40,6 +52,7 @@ export class Slot {
   #instance: Instance | null = null;
   #handler: Handler | null = null;
   #globalValues: readonly (number | bigint)[] = [];
+  #usage: RequestUsage = { cpuMs: 0, refusedGrows: 0 };
 
   /**
    * Takes memories from the pool; `turn` must follow before it can serve.
@@ -49,6 +62,8 @@ export class Slot {
     this.#snapshot = snapshot;
     this.modules = modules;
     this.#environment = environment;
+    this.#account = new Account(environment.control.meter);
+    this.#guest = new Guest(this.#account);
     this.#record = environment.control.allocate();
     try {
       this.#memories = environment.memories.take(memoryNeeds(snapshot.manifest.plan, modules).map(({ min }) => min));
@@ -65,6 +80,11 @@ export class Slot {
   /** What the slot holds, or held before it became dirty. */
   get snapshot(): LoadedSnapshot {
     return this.#snapshot;
+  }
+
+  /** Of the last request. */
+  get usage(): RequestUsage {
+    return this.#usage;
   }
 
   /** What the clean slot costs the node, in bytes. */
@@ -123,35 +143,83 @@ export class Slot {
   #link(handler: LiftedExport): Instance {
     const { host, control } = this.#environment;
     const binder = new HostBinder(host, this.#guest);
-    const instance = new Instance({
-      plan: this.#snapshot.manifest.plan,
-      modules: this.#modulesOf(this.#snapshot),
-      memories: this.#memories.map(({ memory }) => memory),
-      control,
-      record: this.#record,
-      hostImport: (from, linked) => binder.bind(from, linked),
-    });
+    const make = (): Instance =>
+      new Instance({
+        plan: this.#snapshot.manifest.plan,
+        modules: this.#modulesOf(this.#snapshot),
+        memories: this.#memories.map(({ memory }) => memory),
+        control,
+        record: this.#record,
+        hostImport: (from, linked) => binder.bind(from, linked),
+      });
+    const instance = this.#started(make);
     this.#instance = instance;
     this.#handler = WebAssembly.promising(instance.exported(handler));
     return instance;
   }
 
+  /** Runs start functions within a limit of their own. */
+  #started(make: () => Instance): Instance {
+    const account = this.#account;
+    account.open(START_CPU_MS);
+    account.resume();
+    try {
+      return make();
+    } catch (error) {
+      account.pause();
+      if (!account.wasStopped) throw error;
+      throw new ThawError(
+        'CPU_TIME_EXCEEDED',
+        `the component's start functions were stopped after ${account.usedMs.toFixed(0)} ms; ${START_CPU_MS} ms is the limit`,
+        { cause: error },
+      );
+    } finally {
+      account.pause();
+    }
+  }
+
   /**
    * Serves one request. Settles when the guest has returned, which may be long after it has answered.
-   * @throws ThawError GUEST_TRAP, or what the host threw into the guest
+   * @throws ThawError CPU_TIME_EXCEEDED, GUEST_LIMIT, GUEST_TRAP, or what the host threw into the guest
    */
   async serve(call: Call, request: IncomingRequest): Promise<void> {
-    invariant(this.#state === 'clean' && this.#handler !== null, `a slot that is ${this.#state} does not serve`);
+    const [instance, handler] = [this.#instance, this.#handler];
+    invariant(
+      this.#state === 'clean' && instance !== null && handler !== null,
+      `a slot that is ${this.#state} does not serve`,
+    );
     this.#state = 'busy';
-    const guest = this.#guest;
+    const [guest, account] = [this.#guest, this.#account];
     guest.begin(call);
+    const { cold } = this.#environment.control.meter;
+    const { codeDigest } = this.#snapshot.manifest;
+    account.open(call.limits.cpuMs, cold.graceMs(codeDigest));
+    let hasSucceeded = false;
     try {
-      await this.#handler(guest.handles.add(request), guest.handles.add(new ResponseOutparam()));
+      limitMemory(instance, call.limits.memoryBytes);
+      await this.#run(handler, request);
+      hasSucceeded = true;
     } catch (error) {
-      throw guestError(error);
+      account.pause();
+      throw guestError(error, account, account.wasStopped);
     } finally {
+      account.pause();
+      cold.ended(codeDigest, account.usedMs - account.limitMs, hasSucceeded);
       guest.end();
+      this.#usage = { cpuMs: account.usedMs, refusedGrows: instance.refusedGrows };
       this.#state = 'dirty';
+    }
+  }
+
+  /** The first segment of a request ends here, the others where the guest suspends or the promise settles. */
+  #run(handler: Handler, request: IncomingRequest): Promise<unknown> {
+    const { handles, clock } = this.#guest;
+    const [incoming, outparam] = [handles.add(request), handles.add(new ResponseOutparam())];
+    clock.resume();
+    try {
+      return handler(incoming, outparam);
+    } finally {
+      clock.pause();
     }
   }
 
@@ -190,11 +258,13 @@ const INSTANCE_BYTES = 512 * 1024;
 /** 2^16 pages of 64 KiB. */
 const MAX_PAGES = 65_536;
 
-/** What ended the guest, as thaw's own error. The JavaScript engine reports traps as RuntimeError. */
-function guestError(error: unknown): ThawError {
-  if (error instanceof ThawError) return error;
-  if (error instanceof RangeError && /call stack/i.test(error.message)) {
-    return new ThawError('GUEST_TRAP', 'the guest ran out of stack: its recursion does not end', { cause: error });
-  }
-  return new ThawError('GUEST_TRAP', `the guest trapped: ${messageOf(error)}`, { cause: error });
+/** @throws ThawError GUEST_LIMIT when the instance begins with more than it may have */
+function limitMemory(instance: Instance, bytes: number): void {
+  const limit = Math.min(Math.floor(bytes / WASM_PAGE_BYTES), MAX_PAGES);
+  const pages = instance.limitPages(limit);
+  if (pages <= limit) return;
+  throw new ThawError(
+    'GUEST_LIMIT',
+    `the component begins with ${pages} pages of 64 KiB of memory, over limits.memory, ${limit} pages`,
+  );
 }

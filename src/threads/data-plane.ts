@@ -24,7 +24,7 @@ export class DataPlane implements Plane {
 
   /** Nothing listens yet. @throws ThawError STORE_*, WRONG_WORLD */
   constructor(environment: PlaneEnvironment) {
-    const { config, threads, restoreTier, inFlight, log, compile } = environment;
+    const { config, threads, restoreTier, inFlight, control, log, compile } = environment;
     this.#environment = environment;
     this.#store = SnapshotStore.open(config.store, { create: false });
     const share = {
@@ -33,7 +33,7 @@ export class DataPlane implements Plane {
     };
     const slotEnvironment = {
       host: createHost(),
-      control: new ControlMemory(),
+      control: new ControlMemory(control),
       memories: new MemoryPool(createRestorer(restoreTier)),
     };
     this.#pool = new SlotPool(share, slotEnvironment, new CodeCache(compile));

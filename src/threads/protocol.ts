@@ -2,6 +2,7 @@ import type { Logger } from 'pino';
 import type { EdgeConfig } from '../config/schema.ts';
 import { ERRORS, ThawError, messageOf, type ErrorCode } from '../errors.ts';
 import type { StartupHistograms } from '../metrics/histograms.ts';
+import type { ControlLink } from '../runtime/control-memory.ts';
 import type { RestoreTier } from '../runtime/slot-memory.ts';
 import type { ObjectRef } from '../snapshot/manifest.ts';
 import type { Digest } from '../wasm/plan.ts';
@@ -33,6 +34,8 @@ export type PlaneInput = {
   readonly restoreTier: RestoreTier;
   /** Requests in work by route, all threads together: an Int32Array, index as in the config. */
   readonly inFlight: SharedArrayBuffer;
+  /** What the thread shares with the watchdog. */
+  readonly control: ControlLink;
 };
 
 /** Compiles a code object, or has it compiled. */

@@ -11,9 +11,18 @@ import { HandleTable } from './handles.ts';
  */
 const MAX_HANDLES = 100_000;
 
+/** What one request may use. */
+export type RequestLimits = {
+  /** Milliseconds in which the guest runs. */
+  readonly cpuMs: number;
+  /** All linear memories together. */
+  readonly memoryBytes: number;
+};
+
 /** What host functions need of the request that the guest is serving. */
 export interface Call {
   readonly requestId: string;
+  readonly limits: RequestLimits;
   /** Environment variables that the route grants. */
   readonly env: readonly (readonly [string, string])[];
   /** `response-outparam.set`. */
@@ -24,6 +33,22 @@ export interface Call {
   stdio(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
 }
 
+/** What counts the time in which a guest runs, and says when it is over. */
+export interface GuestClock {
+  /** The guest runs from now on. */
+  resume(): void;
+  /** The guest no longer runs, if it did. */
+  pause(): void;
+  /** Whether the guest, which runs, is to stop. */
+  readonly isOver: boolean;
+  /** Milliseconds: of CPU time that a request may use, and that it has used up to the last pause. */
+  readonly limitMs: number;
+  readonly usedMs: number;
+}
+
+/** For guests that nobody counts. */
+const NO_CLOCK: GuestClock = { resume() {}, pause() {}, isOver: false, limitMs: Infinity, usedMs: 0 };
+
 /**
  * The host's side of one component instance: its handles and the request that it is serving.
  *
@@ -31,9 +56,14 @@ export interface Call {
  */
 export class Guest {
   readonly handles = new HandleTable(MAX_HANDLES);
+  readonly clock: GuestClock;
   #call: Call | null = null;
   #aborted: ThawError | null = null;
   #rejectSuspended: ((reason: ThawError) => void) | null = null;
+
+  constructor(clock: GuestClock = NO_CLOCK) {
+    this.clock = clock;
+  }
 
   /** The request being served. Host functions run only while there is one. */
   get call(): Call {
@@ -64,9 +94,10 @@ export class Guest {
     this.#rejectSuspended?.(reason);
   }
 
-  /** Throws the reason when the request was aborted. Every host call begins with this. */
+  /** Throws the reason when the request was aborted or its time is over. Every host call begins with this. */
   checkAborted(): void {
     if (this.#aborted !== null) throw this.#aborted;
+    if (this.clock.isOver) throw new CpuTimeExceeded(this.clock);
   }
 
   /** Waits for `work` on behalf of the suspended guest; rejects at once when the request is aborted meanwhile. */
@@ -84,5 +115,18 @@ export class Guest {
         (error: unknown) => settle(() => reject(error))(),
       );
     });
+  }
+}
+
+/** The end of a guest whose CPU time was over. */
+export class CpuTimeExceeded extends ThawError {
+  readonly limitMs: number;
+  readonly usedMs: number;
+
+  constructor({ limitMs, usedMs }: GuestClock, options?: ErrorOptions) {
+    const used = usedMs.toFixed(1);
+    super('CPU_TIME_EXCEEDED', `the request used ${used} ms of CPU time, over limits.cpu, ${limitMs} ms`, options);
+    this.limitMs = limitMs;
+    this.usedMs = usedMs;
   }
 }

@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein';
 import { ThawError, invariant } from '../errors.ts';
 import type { CoreFuncType, InterfaceName } from '../wasm/plan.ts';
 import type { Abi, CoreValue } from './abi.ts';
-import type { Guest } from './guest.ts';
+import type { Guest, GuestClock } from './guest.ts';
 import { alignTo, flatten, layoutOf, loweredShape, type LoweredShape } from './layout.ts';
 import { flatLifter, flatLowerer, loader, storer, type LiftFlat, type Load } from './values.ts';
 import { parseInterface, type WitFunc, type WitInterface, type WitType } from './wit.ts';
@@ -27,12 +27,16 @@ export type HostInterface = {
 export type CoreFunction = (...flat: CoreValue[]) => CoreValue | undefined;
 
 /**
- * A function that may have to wait. `attempt` returns 1 when it could do without; else 0, and `wait` must follow, with the
- * same parameters, to end what was begun. None of them returns a core value: their results go through memory.
+ * A function that may have to wait. `attempt` returns 1 when it could do without; else 0, and `wait` and `finish` must
+ * follow. Only what is between them happens while the guest is suspended, and `wait` never rejects: `finish`, which has
+ * the parameters of `attempt`, is what throws, on the guest's own stack, and what calls its realloc. So a guest is metered
+ * from the moment at which it goes on, whatever it goes on with. None of them returns a core value: results go through
+ * memory.
  */
 export type WaitingFunction = {
   readonly attempt: (...flat: CoreValue[]) => 0 | 1;
-  readonly wait: (...flat: CoreValue[]) => Promise<void>;
+  readonly wait: () => Promise<void>;
+  readonly finish: (...flat: CoreValue[]) => void;
 };
 
 /** A host function, compiled: bind it once per instance and canon options. */
@@ -146,7 +150,7 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
     return {
       ...common,
       kind: 'waiting',
-      bind: (guest, abi) => bindWaiting((flat) => call(guest, abi, flat), lower, abi),
+      bind: (guest, abi) => bindWaiting((flat) => call(guest, abi, flat), lower, abi, guest.clock),
     };
   }
   const bind = (guest: Guest, abi: Abi): CoreFunction => {
@@ -159,9 +163,19 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
   return { ...common, kind: 'immediate', bind };
 }
 
-function bindWaiting(call: (flat: readonly CoreValue[]) => unknown, lower: LowerResult, abi: Abi): WaitingFunction {
-  // A guest has one stack, so between `attempt` and `wait` there is no other call of this instance.
+type Outcome =
+  | { readonly kind: 'value'; readonly value: unknown }
+  | { readonly kind: 'error'; readonly error: unknown };
+
+function bindWaiting(
+  call: (flat: readonly CoreValue[]) => unknown,
+  lower: LowerResult,
+  abi: Abi,
+  clock: GuestClock,
+): WaitingFunction {
+  // A guest has one stack, so between `attempt` and `finish` there is no other call of this instance.
   let begun: Promise<unknown> | null = null;
+  let outcome: Outcome | null = null;
   return {
     attempt: (...flat) => {
       const value = call(flat);
@@ -172,11 +186,24 @@ function bindWaiting(call: (flat: readonly CoreValue[]) => unknown, lower: Lower
       lower(abi, flat, value);
       return 1;
     },
-    wait: async (...flat) => {
+    wait: async () => {
+      clock.pause();
       const work = begun;
       begun = null;
       invariant(work !== null, 'a wait follows an attempt');
-      lower(abi, flat, await work);
+      try {
+        outcome = { kind: 'value', value: await work };
+      } catch (error) {
+        outcome = { kind: 'error', error };
+      }
+    },
+    finish: (...flat) => {
+      clock.resume();
+      const ended = outcome;
+      outcome = null;
+      invariant(ended !== null, 'a finish follows a wait');
+      if (ended.kind === 'error') throw ended.error;
+      lower(abi, flat, ended.value);
     },
   };
 }

@@ -1,15 +1,17 @@
+import { CheckFinder } from './checks.ts';
 import { walkBody } from './code.ts';
 import { type CoreModule, readerOf } from './module.ts';
 import { OP } from './opcodes.ts';
 
-/** One `memory.size` or `memory.grow` with the range of its bytes. `body` indexes `CoreModule.bodies`. */
-export type MemorySite = {
-  readonly op: 'size' | 'grow';
-  readonly memory: number;
-  readonly body: number;
-  readonly start: number;
-  readonly end: number;
-};
+type Place = { readonly body: number; readonly start: number; readonly end: number };
+
+/**
+ * A place in the code where the rewriter works: a `memory.size` or `memory.grow`, with the range of its bytes, or an empty
+ * range where a check is wanted whether the guest is to stop. `body` indexes `CoreModule.bodies`.
+ */
+export type MemorySite = Place & { readonly op: 'size' | 'grow'; readonly memory: number };
+export type CheckSite = Place & { readonly op: 'check' };
+export type Site = MemorySite | CheckSite;
 
 /** How often the code has an instruction, and the index of the first function that has it. */
 export type InstructionUse = { readonly count: number; readonly firstFunction: number };
@@ -36,7 +38,7 @@ export type WatchedInstruction = (typeof WATCHED)[number][1];
 
 export type CodeFacts = {
   /** In file order. */
-  readonly memorySites: readonly MemorySite[];
+  readonly sites: readonly Site[];
   readonly uses: ReadonlyMap<WatchedInstruction, InstructionUse>;
 };
 
@@ -56,13 +58,16 @@ export function codeFacts(module: CoreModule): CodeFacts {
 }
 
 function analyze(module: CoreModule): CodeFacts {
-  const memorySites: MemorySite[] = [];
+  const sites: Site[] = [];
   const uses = new Map<WatchedInstruction, InstructionUse>();
   module.bodies.forEach((range, body) => {
-    walkBody(readerOf(module, range), ({ op, at, end, index }) => {
+    const checks = new CheckFinder(range.end - range.start);
+    walkBody(readerOf(module, range), (instruction) => {
+      const { op, at, end, index } = instruction;
+      const side = checks.visit(instruction);
+      if (side !== null) sites.push(checkAt(body, side === 'before' ? at : end));
       if (op === OP.memorySize || op === OP.memoryGrow) {
-        const site = { memory: index, body, start: at, end };
-        memorySites.push({ op: op === OP.memorySize ? 'size' : 'grow', ...site });
+        sites.push({ op: op === OP.memorySize ? 'size' : 'grow', memory: index, body, start: at, end });
         return;
       }
       // All others that are watched have a prefix: most instructions are done with here.
@@ -73,5 +78,7 @@ function analyze(module: CoreModule): CodeFacts {
       uses.set(name, { count: count + 1, firstFunction });
     });
   });
-  return { memorySites, uses };
+  return { sites, uses };
 }
+
+const checkAt = (body: number, at: number): CheckSite => ({ op: 'check', body, start: at, end: at });

@@ -1,4 +1,11 @@
-import { CONTROL_LIMIT_WORD, CONTROL_PAGES_WORD } from '../runtime/control.ts';
+import {
+  CONTROL_HEADROOM_WORD,
+  CONTROL_LIMIT_WORD,
+  CONTROL_PAGES_WORD,
+  CONTROL_RECORD_BYTES,
+  CONTROL_REFUSED_WORD,
+  CONTROL_SEGMENT,
+} from '../runtime/control.ts';
 import { OP } from './opcodes.ts';
 import { Writer } from './writer.ts';
 
@@ -31,48 +38,70 @@ const DELTA = 0;
 const OLD = 1;
 const LIMIT = 2;
 const WANTED = 3;
+const RECORD = 4;
+
+/** Rounds an address down to its record, as an s32. */
+const RECORD_MASK = new Writer().s32(-CONTROL_RECORD_BYTES).finish();
 
 /**
- * The body, without its size, of a function `(delta: i32) -> i32` that does what `memory.grow` does, within the limit
- * of the control memory: it returns the old number of pages, or -1. The memory itself is grown only when the new number
- * is beyond what it has: a slot that is used again may have more pages than its guest has asked for.
+ * The body, without its size, of a function `(delta: i32) -> i32` that does what `memory.grow` does, within what the
+ * control memory allows: it returns the old number of pages, or -1, and then counts the refusal. The memory itself is
+ * grown only when the new number is beyond what it has: a slot that is used again may have more pages than its guest has
+ * asked for.
  */
 export function growFunctionBody({ memory, control, addressGlobal }: GrowTarget): Uint8Array {
   const out = new Writer();
-  const load = (word: number): Writer => {
-    out.byte(OP.globalGet).u32(addressGlobal);
+  const load = (word: number, from: readonly number[]): Writer => {
+    out.bytes(from);
     writeI32Access(out, OP.i32Load, control, word);
     return out;
   };
-  // One group of three i32 locals.
-  out.bytes([1, 3, TYPE_I32]);
-  load(CONTROL_PAGES_WORD).bytes([OP.localSet, OLD]);
-  load(CONTROL_LIMIT_WORD).bytes([OP.localSet, LIMIT]);
-  // delta >u (limit >u old ? limit - old : 0): return -1
+  const store = (word: number): Writer => {
+    writeI32Access(out, OP.i32Store, control, word);
+    return out;
+  };
+  const own = [OP.globalGet, ...new Writer().u32(addressGlobal).finish()];
+  const record = [OP.localGet, RECORD];
+  const refused = (): Writer => {
+    out.bytes([OP.if, EMPTY_BLOCK, ...record]);
+    load(CONTROL_REFUSED_WORD, record).bytes([OP.i32Const, 1, OP.i32Add]);
+    return store(CONTROL_REFUSED_WORD).bytes([OP.i32Const, MINUS_ONE, OP.return, OP.end]);
+  };
+  // One group of four i32 locals.
+  out.bytes([1, 4, TYPE_I32]);
+  out.bytes([...own, OP.i32Const, ...RECORD_MASK, OP.i32And, OP.localSet, RECORD]);
+  load(CONTROL_PAGES_WORD, own).bytes([OP.localSet, OLD]);
+  load(CONTROL_LIMIT_WORD, own).bytes([OP.localSet, LIMIT]);
+  // delta >u (limit >u old ? limit - old : 0): refuse
   out.bytes([OP.localGet, DELTA]);
   out.bytes([OP.localGet, LIMIT, OP.localGet, OLD, OP.i32Sub, OP.i32Const, 0]);
-  out.bytes([OP.localGet, LIMIT, OP.localGet, OLD, OP.i32GtU, OP.select]);
-  out.byte(OP.i32GtU);
-  returnMinusOneIf(out);
+  out.bytes([OP.localGet, LIMIT, OP.localGet, OLD, OP.i32GtU, OP.select, OP.i32GtU]);
+  refused();
+  // delta >u headroom: refuse
+  out.bytes([OP.localGet, DELTA]);
+  load(CONTROL_HEADROOM_WORD, record).byte(OP.i32GtU);
+  refused();
   // wanted = old + delta. It cannot wrap: it is at most the limit, or old.
   out.bytes([OP.localGet, OLD, OP.localGet, DELTA, OP.i32Add, OP.localTee, WANTED]);
-  // wanted >u physical size, and growing by the difference fails: return -1
+  // wanted >u physical size, and growing by the difference fails: refuse
   out.byte(OP.memorySize).u32(memory).bytes([OP.i32GtU, OP.if, EMPTY_BLOCK]);
   out.bytes([OP.localGet, WANTED]).byte(OP.memorySize).u32(memory).byte(OP.i32Sub);
   out.byte(OP.memoryGrow).u32(memory).bytes([OP.i32Const, MINUS_ONE, OP.i32Eq]);
-  returnMinusOneIf(out);
-  out.byte(OP.end);
-  // pages = wanted; return old
-  out.byte(OP.globalGet).u32(addressGlobal).bytes([OP.localGet, WANTED]);
-  writeI32Access(out, OP.i32Store, control, CONTROL_PAGES_WORD);
-  return out.bytes([OP.localGet, OLD, OP.end]).finish();
+  refused().byte(OP.end);
+  // pages = wanted; headroom -= delta; return old
+  out.bytes([...own, OP.localGet, WANTED]);
+  store(CONTROL_PAGES_WORD).bytes(record);
+  load(CONTROL_HEADROOM_WORD, record).bytes([OP.localGet, DELTA, OP.i32Sub]);
+  return store(CONTROL_HEADROOM_WORD).bytes([OP.localGet, OLD, OP.end]).finish();
 }
 
 const EMPTY_BLOCK = 0x40;
 /** -1 as an s32. */
 const MINUS_ONE = 0x7f;
 
-/** `if return -1 end`, on the condition on the stack. */
-function returnMinusOneIf(out: Writer): void {
-  out.bytes([OP.if, EMPTY_BLOCK, OP.i32Const, MINUS_ONE, OP.return, OP.end]);
+/** The check at a loop head, a function entry and the like: a trap when the running segment is to stop. */
+export function checkCode(control: number): Uint8Array {
+  const out = new Writer().bytes([OP.i32Const, 0]);
+  writeI32Access(out, OP.i32Load, control, CONTROL_SEGMENT);
+  return out.bytes([OP.i32Const, 0, OP.i32LtS, OP.if, EMPTY_BLOCK, OP.unreachable, OP.end]).finish();
 }

@@ -1,7 +1,7 @@
 import { invariant } from '../errors.ts';
 import { CONTROL_PAGES, CONTROL_PAGES_WORD } from '../runtime/control.ts';
-import { codeFacts, type MemorySite } from './analyze.ts';
-import { growFunctionBody, writeI32Access } from './grow.ts';
+import { codeFacts, type MemorySite, type Site } from './analyze.ts';
+import { checkCode, growFunctionBody, writeI32Access } from './grow.ts';
 import { type CoreModule, parseModule, readerOf, SECTION, SECTION_ORDER, sectionOf } from './module.ts';
 import { OP } from './opcodes.ts';
 import type { ModuleShape } from './plan.ts';
@@ -13,6 +13,8 @@ export type RewriteOptions = {
   readonly state: 'keep' | 'strip';
   /** Whether to keep the name section. Other custom sections are always dropped. */
   readonly names: boolean;
+  /** `false`: without checks, so that nothing stops a guest. Only to measure what the checks cost. */
+  readonly checks?: boolean;
 };
 
 /** All that the rewriter adds is called so, and no guest may use it: names of exports, and of the imported module. */
@@ -32,8 +34,10 @@ const SHARED_WITH_MAXIMUM = 0x03;
 type Plan = {
   readonly module: CoreModule;
   readonly options: RewriteOptions;
-  readonly sites: readonly MemorySite[];
+  readonly sites: readonly Site[];
   readonly controlMemory: number;
+  /** What stands at a check. */
+  readonly check: Uint8Array;
   /** Memory index to the index of its global `thaw:memory<index>`. */
   readonly globalOf: ReadonlyMap<number, number>;
   /** Memory index to the index of the function that stands for `memory.grow`. */
@@ -46,7 +50,8 @@ type Plan = {
 /**
  * Rewrites a core module so that its state lives outside of its code: memories are imported, mutable globals exported,
  * `memory.size` and `memory.grow` work on the control memory (see runtime/control.ts), and state `strip` leaves out data
- * segments and start function. All indexes stay what they were. Modules that differ in state only give equal code.
+ * segments and start function. Checks make it trap when its time is up (see checks.ts). All indexes stay what they were.
+ * Modules that differ in state only give equal code.
  *
  * Throws WASM_MALFORMED, or WASM_UNSUPPORTED for shared and 64-bit memories, custom page sizes, and modules that already
  * use the names that are added here.
@@ -84,16 +89,19 @@ function refuseUnsupported(module: CoreModule): void {
 }
 
 function planRewrite(module: CoreModule, options: RewriteOptions): Plan {
-  const sites = codeFacts(module).memorySites;
-  const bad = sites.find(({ memory }) => memory >= module.memories.length);
+  const all = codeFacts(module).sites;
+  const ofMemories = all.filter((site): site is MemorySite => site.op !== 'check');
+  const bad = ofMemories.find(({ memory }) => memory >= module.memories.length);
   if (bad) throw malformed(`memory ${bad.memory} of ${module.memories.length} used`, bad.start);
-  const sized = distinct(sites.map(({ memory }) => memory));
-  const grown = distinct(sites.filter(({ op }) => op === 'grow').map(({ memory }) => memory));
+  const sized = distinct(ofMemories.map(({ memory }) => memory));
+  const grown = distinct(ofMemories.filter(({ op }) => op === 'grow').map(({ memory }) => memory));
+  const controlMemory = module.memories.length;
   return {
     module,
     options,
-    sites,
-    controlMemory: module.memories.length,
+    sites: options.checks === false ? ofMemories : all,
+    controlMemory,
+    check: checkCode(controlMemory),
     globalOf: new Map(sized.map((memory, at) => [memory, module.globals.length + at])),
     growOf: new Map(grown.map((memory, at) => [memory, module.functions.length + at])),
     growType: findGrowType(module),
@@ -184,7 +192,7 @@ function writeTypes(out: Writer, plan: Plan): void {
 /** Existing imports with the limits of memories lifted, then the module's own memories, then the control memory. */
 function writeImports(out: Writer, plan: Plan): void {
   const { module, shape } = plan;
-  const control = shape.sized.length > 0 ? 1 : 0;
+  const control = plan.sites.length > 0 ? 1 : 0;
   const count = module.imports.length + shape.memories.length + control;
   if (count === 0) return copySection(out, plan, SECTION.import);
   const body = new Writer().u32(count);
@@ -239,8 +247,8 @@ function writeCode(out: Writer, plan: Plan): void {
   out.section(SECTION.code, code.finish());
 }
 
-function rewriteBody(plan: Plan, start: number, end: number, sites: readonly MemorySite[]): Uint8Array {
-  const body = new Writer(end - start + 16 * sites.length);
+function rewriteBody(plan: Plan, start: number, end: number, sites: readonly Site[]): Uint8Array {
+  const body = new Writer(end - start + plan.check.length * sites.length);
   let copied = start;
   for (const site of sites) {
     body.bytes(plan.module.bytes.subarray(copied, site.start));
@@ -250,14 +258,20 @@ function rewriteBody(plan: Plan, start: number, end: number, sites: readonly Mem
   return body.bytes(plan.module.bytes.subarray(copied, end)).finish();
 }
 
-function writeReplacement(body: Writer, plan: Plan, { op, memory }: MemorySite): void {
-  if (op === 'size') {
-    body.byte(OP.globalGet).u32(globalFor(plan, memory));
-    writeI32Access(body, OP.i32Load, plan.controlMemory, CONTROL_PAGES_WORD);
-  } else {
-    const grow = plan.growOf.get(memory);
-    invariant(grow !== undefined, 'a memory that is grown has its function');
-    body.byte(OP.call).u32(grow);
+function writeReplacement(body: Writer, plan: Plan, site: Site): void {
+  switch (site.op) {
+    case 'check':
+      body.bytes(plan.check);
+      return;
+    case 'size':
+      body.byte(OP.globalGet).u32(globalFor(plan, site.memory));
+      writeI32Access(body, OP.i32Load, plan.controlMemory, CONTROL_PAGES_WORD);
+      return;
+    case 'grow': {
+      const grow = plan.growOf.get(site.memory);
+      invariant(grow !== undefined, 'a memory that is grown has its function');
+      body.byte(OP.call).u32(grow);
+    }
   }
 }
 

@@ -74,6 +74,8 @@ test('loadConfig() fills in every default', () => {
           concurrency: 100,
           outboundRequests: 32,
           outboundConcurrency: 6,
+          cpuMs: 50,
+          memoryBytes: 128 * 1024 ** 2,
         },
         source: { file: join(path, 'edge.yaml'), line: 1 },
       },
@@ -96,7 +98,7 @@ routes:
     snapshot: hello
     env: { GREETING: hi, __proto__: x }
     allowed_outbound_hosts: ["https://api.example.test"]
-    limits: { requestBody: 0B, wall: 1m, concurrency: 1, outboundRequests: 3, outboundConcurrency: 2 }
+    limits: { requestBody: 0B, wall: 1m, concurrency: 1, outboundRequests: 3, outboundConcurrency: 2, cpu: 1s, memory: 64MiB }
 `;
 
 test('loadConfig() reads every key', () => {
@@ -131,7 +133,15 @@ test('loadConfig() reads every key', () => {
     host: 'www.example.test',
     methods: ['POST', 'GET'],
     snapshot: 'hello',
-    limits: { requestBodyBytes: 0, wallMs: 60_000, concurrency: 1, outboundRequests: 3, outboundConcurrency: 2 },
+    limits: {
+      requestBodyBytes: 0,
+      wallMs: 60_000,
+      concurrency: 1,
+      outboundRequests: 3,
+      outboundConcurrency: 2,
+      cpuMs: 1000,
+      memoryBytes: 64 * 1024 ** 2,
+    },
     source: { file: join(path, 'edge.yaml'), line: 10 },
   });
 });
@@ -203,7 +213,7 @@ routes:
   - route: hello
     hots: www.example.test
     methods: [get]
-    limits: { requestBody: 10, wall: 0s, cpu: 50ms, memory: 1MiB }
+    limits: { requestBody: 10, wall: 0s, cpu: 61s, memory: 5GiB }
 `,
     'routes/a.yaml': '- route: /a/:x\n  snapshot: a\n- route: /a/:y\n  snapshot: b\n  methods: [GET]\n',
     'routes/b.yaml': 'a: [\n',
@@ -226,8 +236,8 @@ routes:
       /^edge\.yaml:7:28: routes\[0\]\.limits\.requestBody must be a size, such as "64MiB", and is the number 10$/,
     ],
     ['CONFIG_INVALID', /^edge\.yaml:7:38: routes\[0\]\.limits\.wall: "0s" leaves no time/],
-    ['CONFIG_NOT_ENFORCED', /^edge\.yaml:7:42: routes\[0\]\.limits\.cpu is not enforced/],
-    ['CONFIG_NOT_ENFORCED', /^edge\.yaml:7:53: routes\[0\]\.limits\.memory is not enforced/],
+    ['CONFIG_INVALID', /^edge\.yaml:7:47: routes\[0\]\.limits\.cpu: "61s" is over the largest CPU time limit, 1m$/],
+    ['CONFIG_INVALID', /^edge\.yaml:7:60: routes\[0\]\.limits\.memory: "5GiB" is over 4GiB/],
     ['CONFIG_SYNTAX', /^routes\/b\.yaml:2:1: /],
     [
       'CONFIG_DUPLICATE_ROUTE',

@@ -12,7 +12,15 @@ const route = (snapshot: string, line: number): RouteConfig => ({
   snapshot,
   env: {},
   allowedOutboundHosts: [],
-  limits: { requestBodyBytes: 0, wallMs: 1, concurrency: 1, outboundRequests: 1, outboundConcurrency: 1 },
+  limits: {
+    requestBodyBytes: 0,
+    wallMs: 1,
+    concurrency: 1,
+    outboundRequests: 1,
+    outboundConcurrency: 1,
+    cpuMs: 1,
+    memoryBytes: 128 * 1024,
+  },
   source: { file: 'edge.yaml', line },
 });
 
@@ -28,7 +36,7 @@ const config = (...snapshots: readonly string[]): EdgeConfig => ({
 });
 
 const NAMES = ['hello', 'proxy'];
-const store = { has: (name: string) => NAMES.includes(name), names: () => NAMES };
+const store = { has: (name: string) => NAMES.includes(name), names: () => NAMES, firstPages: () => 2 };
 
 test('checkSnapshots() is content when all are there', async () => {
   await checkSnapshots(config('hello', 'proxy', 'hello'), store);
@@ -42,6 +50,7 @@ test('checkSnapshots() names every route whose snapshot is not, and the nearest 
       return Promise.resolve(store.has(name));
     },
     names: async () => Promise.resolve(NAMES),
+    firstPages: () => 2,
   };
   await assert.rejects(checkSnapshots(config('helo', 'hello', 'zzzzzz', 'helo'), later), (error) => {
     assert.ok(error instanceof ConfigError);
@@ -56,4 +65,20 @@ test('checkSnapshots() names every route whose snapshot is not, and the nearest 
     return true;
   });
   assert.deepEqual(asked, ['helo', 'hello', 'zzzzzz']);
+});
+
+test('checkSnapshots() names every route that allows less memory than its snapshot begins with', async () => {
+  const large = { ...store, firstPages: (name: string) => (name === 'proxy' ? 3 : 2) };
+  await assert.rejects(checkSnapshots(config('hello', 'proxy'), large), (error) => {
+    assert.ok(error instanceof ConfigError);
+    assert.deepEqual(error.problems, [
+      {
+        code: 'CONFIG_INVALID',
+        where: 'edge.yaml:2',
+        message:
+          'the route "/2" has limits.memory 128KiB, but its snapshot "proxy" begins with 192KiB (3 pages): allow it more, or build it with less',
+      },
+    ]);
+    return true;
+  });
 });

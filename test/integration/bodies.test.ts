@@ -15,7 +15,7 @@ const BODY_BYTES = Number(process.env['THAW_TEST_BODY_MIB'] ?? 64) * MIB;
 const GROWTH_BYTES = 64 * MIB;
 
 const store = await freezeGuests(['js-kitchen', 'as-table']);
-const limits = { requestBody: '2GiB', wall: '2m' };
+const limits = { requestBody: '2GiB', wall: '2m', cpu: '1m' };
 const node = await serve(
   {
     threads: 1,

@@ -207,11 +207,11 @@ test('parseManifest() takes one text for each value of a global', () => {
 test('reading another format says how to make the snapshot anew', () => {
   const check = thawError(
     'STORE_MANIFEST_INVALID',
-    'has format 2',
-    'reads format 1',
+    'has format 1',
+    'reads format 2',
     'thaw build hello.js --name hello',
   );
-  const other = '{"format":2,"anything":[]}';
+  const other = '{"format":1,"anything":[]}';
   assert.throws(() => parse({ ...texts, manifest: other }), check);
   assert.throws(() => parse({ ...texts, program: other }), check);
 });

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { fstatSync, mkdirSync, readFileSync, readSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
+import { SNAPSHOT_FORMAT } from '../../src/snapshot/manifest.ts';
 import { canonicalJson } from '../../src/snapshot/canonical-json.ts';
 import { sha256 } from '../../src/snapshot/digest.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
@@ -193,7 +194,7 @@ test('snapshots of one engine share their program, on disk and in memory', async
   assert.deepEqual([first, second], [one.manifest, two.manifest]);
   assert.throws(() => Object.assign(first.plan, { instances: [] }), TypeError);
   const shared = readFileSync(objectPath(directory, first.program), 'utf8');
-  assert.equal(shared, canonicalJson({ format: 1, plan: first.plan, code: first.code }));
+  assert.equal(shared, canonicalJson({ format: SNAPSHOT_FORMAT, plan: first.plan, code: first.code }));
   const own = readFileSync(objectPath(directory, one.ref), 'utf8');
   const { format, program, codeDigest, state, component } = first;
   assert.equal(own, canonicalJson({ format, program, codeDigest, state, component }));
@@ -240,10 +241,13 @@ test('a program that is not one is told with its object and the snapshot that ne
   const { plan, code, ...stored } = manifest;
   const cases: readonly (readonly [text: string, ...tells: string[]])[] = [
     ['\0asm', 'JSON'],
-    [canonicalJson({ format: 1, plan }), 'field code: expected a value'],
-    [canonicalJson({ format: 2, plan, code }), 'format 2', 'thaw build <input>'],
-    [canonicalJson({ format: 1, plan: { ...plan, exports: {} }, code }), 'field plan.exports: expected a list'],
-    [canonicalJson({ format: 1, plan: { ...plan, exports: [] }, code }), 'field codeDigest'],
+    [canonicalJson({ format: SNAPSHOT_FORMAT, plan }), 'field code: expected a value'],
+    [canonicalJson({ format: 1, plan, code }), 'format 1', 'thaw build <input>'],
+    [
+      canonicalJson({ format: SNAPSHOT_FORMAT, plan: { ...plan, exports: {} }, code }),
+      'field plan.exports: expected a list',
+    ],
+    [canonicalJson({ format: SNAPSHOT_FORMAT, plan: { ...plan, exports: [] }, code }), 'field codeDigest'],
   ];
   for (const [text, ...tells] of cases) {
     const program = await store.putObject(bytesOf(text));
@@ -297,10 +301,10 @@ test('loadManifest() of another format names the command that makes it anew', as
   const directory = temporaryDirectory(t);
   const store = openStore(t, directory);
   const { manifest } = await putSnapshot(store);
-  const { digest } = await store.putObject(bytesOf(canonicalJson({ ...manifest, format: 2 })));
+  const { digest } = await store.putObject(bytesOf(canonicalJson({ ...manifest, format: 1 })));
   assert.throws(
     () => store.loadManifest(digest),
-    thawError('STORE_MANIFEST_INVALID', 'format 2', 'thaw build <input>'),
+    thawError('STORE_MANIFEST_INVALID', 'format 1', 'thaw build <input>'),
   );
   const ref = { digest, createdAt: '2026-01-01T00:00:00.000Z', source: 'apps/hello.js' };
   writeFileSync(join(directory, 'refs', 'hello.json'), JSON.stringify(ref));

@@ -1,6 +1,6 @@
 import { EmptySource } from '../../src/http/readable-source.ts';
 import type { Slot } from '../../src/runtime/slot.ts';
-import type { Call } from '../../src/wasi/guest.ts';
+import type { Call, RequestLimits } from '../../src/wasi/guest.ts';
 import type { BodySource, OutgoingBodyPipe } from '../../src/wasi/http-body.ts';
 import type { ErrorCode } from '../../src/wasi/http-error.ts';
 import { Fields } from '../../src/wasi/http-fields.ts';
@@ -18,16 +18,20 @@ export type Sent = {
   readonly end: 'finished' | 'aborted' | null;
 };
 
+const NO_LIMITS: RequestLimits = { cpuMs: 60_000, memoryBytes: 2 ** 32 };
+
 type Hooks = {
   /** Called in `response-outparam.set`, a host call. */
   readonly onRespond?: () => void;
   readonly env?: Call['env'];
+  readonly limits?: Partial<RequestLimits>;
 };
 
 /** A request's side of the host that keeps what the guest does. */
 export class RecordingCall implements Call {
   readonly requestId = 'test';
   readonly env: Call['env'];
+  readonly limits: RequestLimits;
   output = '';
   /** What `response-outparam.set` got, or null. */
   outcome: ResponseOutcome | null = null;
@@ -36,9 +40,10 @@ export class RecordingCall implements Call {
   #trailers: Sent['trailers'] = [];
   #end: Sent['end'] = null;
 
-  constructor({ onRespond = () => {}, env = [] }: Hooks = {}) {
+  constructor({ onRespond = () => {}, env = [], limits = {} }: Hooks = {}) {
     this.#onRespond = onRespond;
     this.env = env;
+    this.limits = { ...NO_LIMITS, ...limits };
   }
 
   /** The response, or null when there is none. */

@@ -11,7 +11,7 @@ import { Slot, type SlotEnvironment } from '../../src/runtime/slot.ts';
 import type { RestoreTier } from '../../src/runtime/slot-memory.ts';
 import { SnapshotLoader, type LoadedSnapshot } from '../../src/runtime/snapshot.ts';
 import { codeDigest } from '../../src/snapshot/code-digest.ts';
-import type { Manifest } from '../../src/snapshot/manifest.ts';
+import { SNAPSHOT_FORMAT, type Manifest } from '../../src/snapshot/manifest.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
 import { rewriteModule } from '../../src/wasm/rewrite.ts';
 import { unsyncedOps } from '../snapshot/support.ts';
@@ -72,7 +72,7 @@ export class Bench {
       code.push({ ...(await this.store.putObject(whole.code)), shape: whole.shape });
     }
     const { digest } = await this.store.putManifest({
-      format: 1,
+      format: SNAPSHOT_FORMAT,
       plan: component.plan,
       code,
       codeDigest: codeDigest(component.plan, code),

@@ -40,6 +40,7 @@ export class Arena {
 /** A request that grants nothing. */
 export const testCall = (parts: Partial<Call> = {}): Call => ({
   requestId: 'test',
+  limits: { cpuMs: Infinity, memoryBytes: 2 ** 32 },
   env: [],
   respond: () => {},
   fetch: () => err({ tag: 'HTTP-request-denied' }),
@@ -97,8 +98,9 @@ export class TestGuest {
     const finish = (returned: unknown): unknown =>
       result === null || at === undefined ? returned : loader(asHandles(result))(this.abi, at);
     if (compiled.kind === 'immediate') return finish(compiled.bind(this.guest, this.abi)(...all));
-    const { attempt, wait } = compiled.bind(this.guest, this.abi);
-    return attempt(...all) === 1 ? finish(undefined) : wait(...all).then(finish);
+    const waiting = compiled.bind(this.guest, this.abi);
+    if (waiting.attempt(...all) === 1) return finish(undefined);
+    return waiting.wait().then(() => finish(waiting.finish(...all)));
   }
 
   /** Like `call`, for functions that return a handle. */

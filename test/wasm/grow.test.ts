@@ -106,15 +106,48 @@ describe('memory.size and memory.grow', () => {
     const [memory1, memory2] = [onePage(), onePage()];
     const thaw = { memory1, memory2, control: control.memory };
     const instance = instantiate(code, { env: { memory: onePage(), callback: () => {} }, thaw });
-    globalOf(instance, 'thaw:memory2').value = 8;
-    control.set(0, 1, 5);
-    control.set(8, 2, 9);
+    globalOf(instance, 'thaw:memory0').value = 64;
+    globalOf(instance, 'thaw:memory2').value = 72;
+    control.set(64, 1, 5);
+    control.set(72, 2, 9);
     const steps = ['size0', 'size2', 'grow2', 'size2', 'size0', 'sum'];
     assert.deepEqual(
       steps.map((name) => call(instance, name, 3)),
       [1, 2, 2, 5, 1, 42],
     );
     assert.equal(memory2.buffer.byteLength, 5 * 65_536);
+  });
+
+  test('grow all memories of a record by its headroom together, and count what was refused', async () => {
+    const source = await parse(`(module (memory $a 1) (memory $b 1 3)
+      (func (export "a") (param i32) (result i32) (memory.grow $a (local.get 0)))
+      (func (export "b") (param i32) (result i32) (memory.grow $b (local.get 0))))`);
+    const control = new Control();
+    const thaw = { memory0: onePage(), memory1: onePage(), control: control.memory };
+    const instance = instantiate(rewriteModule(source, KEEP).code, { thaw });
+    globalOf(instance, 'thaw:memory0').value = 128;
+    globalOf(instance, 'thaw:memory1').value = 136;
+    control.set(128, 1, 65_536, 5);
+    control.set(136, 1, 3, 5);
+    const steps: [name: string, by: number, result: number, headroom: number, refused: number][] = [
+      ['a', 2, 1, 3, 0],
+      ['b', 3, -1, 3, 1],
+      ['b', 2, 1, 1, 1],
+      ['a', 2, -1, 1, 2],
+      ['a', 65_535, -1, 1, 3],
+      ['a', -1, -1, 1, 4],
+      ['a', 1, 3, 0, 4],
+      ['a', 0, 4, 0, 4],
+      ['b', 1, -1, 0, 5],
+    ];
+    for (const [name, by, result, headroom, refused] of steps) {
+      assert.deepEqual(
+        [call(instance, name, by), control.headroom(136), control.refused(128)],
+        [result, headroom, refused],
+        `${name}(${by})`,
+      );
+    }
+    assert.equal(control.headroom(0) + control.headroom(64) + control.refused(64), 0, 'of other records nothing');
   });
 
   test('are found in a module that has neither types of their kind, nor imports, globals and exports', async () => {

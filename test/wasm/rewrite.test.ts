@@ -111,7 +111,8 @@ describe('state', () => {
       (func (export "drop") (param i32) (result i32) (data.drop $p) (data.drop $b) (i32.const 0)))`);
     const memory0 = new WebAssembly.Memory({ initial: 1 });
     const { code } = rewriteModule(source, STRIP);
-    const [instance, original] = [instantiate(code, { thaw: { memory0 } }), instantiate(source)];
+    const thaw = { memory0, control: new Control().memory };
+    const [instance, original] = [instantiate(code, { thaw }), instantiate(source)];
     assert.equal(new Uint8Array(memory0.buffer)[0], 0);
     const calls = [
       ...['initActive', 'array'].flatMap((name) => [`${name} 0`, `${name} 1`]),
