@@ -3,6 +3,8 @@ import { destination, levels, pino, stdTimeFunctions } from 'pino';
 import { ThawError } from './errors.ts';
 
 const DEFAULT_LEVEL = 'info';
+/** The descriptor itself: `process.stderr` of a worker thread has none. */
+const STDERR = 2;
 const LEVELS: readonly string[] = [...Object.keys(levels.values), 'silent'];
 
 /**
@@ -22,7 +24,7 @@ export function createLogger(level: string = process.env['THAW_LOG_LEVEL'] || DE
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return pino(options, destination({ fd: process.stderr.fd, sync: true }));
+  return pino(options, destination({ fd: STDERR, sync: true }));
 }
 
 export type GuestStream = 'stdout' | 'stderr';

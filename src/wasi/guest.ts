@@ -6,10 +6,16 @@ import type { Result } from './values.ts';
 import { HandleTable } from './handles.ts';
 
 /**
- * Handles that one request may hold at a time. Every handle is a host object of some 100 bytes, so a guest that leaks
- * them all costs the node some 10 MiB until its request ends.
+ * Resources that one request may hold at a time. Each is a host object of some 100 bytes, so a guest that leaks them all
+ * costs the node some 10 MiB until its request ends.
  */
-const MAX_HANDLES = 100_000;
+const MAX_RESOURCES = 100_000;
+
+/**
+ * Handles to them, of 8 bytes each. More, since StarlingMonkey subscribes to a stream before every read and drops none of
+ * the handles: a body of 1 GiB leaves 130,000 handles to one pollable behind.
+ */
+const MAX_HANDLES = 2_000_000;
 
 /** What one request may use. */
 export type RequestLimits = {
@@ -55,7 +61,7 @@ const NO_CLOCK: GuestClock = { resume() {}, pause() {}, isOver: false, limitMs: 
  * Invariant: between `end` and the next `begin` the handle table is empty and no call is set.
  */
 export class Guest {
-  readonly handles = new HandleTable(MAX_HANDLES);
+  readonly handles = new HandleTable(MAX_RESOURCES, MAX_HANDLES);
   readonly clock: GuestClock;
   #call: Call | null = null;
   #aborted: ThawError | null = null;

@@ -3,6 +3,8 @@ import { ThawError } from '../errors.ts';
 /** Something of the host's that a guest holds by handle. `resource` is the qualified WIT name of its type. */
 export abstract class HostResource {
   abstract readonly resource: string;
+  /** Handles that lead to it; the handle table counts them. Several where a guest is given the same thing again. */
+  handles = 0;
 
   /** Called once, when the guest drops its handle or the request is over. */
   dispose(): void {}
@@ -19,11 +21,15 @@ export abstract class HostResource {
 export class HandleTable {
   readonly #entries: (HostResource | null)[] = [null];
   readonly #free: number[] = [];
-  readonly #limit: number;
+  readonly #maxResources: number;
+  readonly #maxHandles: number;
+  /** Distinct resources behind the handles. */
+  #resources = 0;
 
-  /** @param limit how many handles one guest may hold at a time; more is a GUEST_LIMIT trap */
-  constructor(limit: number) {
-    this.#limit = limit;
+  /** How many resources, and how many handles to them, one guest may hold at a time; more is a GUEST_LIMIT trap. */
+  constructor(maxResources: number, maxHandles = maxResources) {
+    this.#maxResources = maxResources;
+    this.#maxHandles = maxHandles;
   }
 
   /** Handles in use. */
@@ -32,18 +38,13 @@ export class HandleTable {
   }
 
   add(resource: HostResource): number {
+    if (resource.handles === 0 && this.#resources >= this.#maxResources) throw tooMany(resource, this.#maxResources);
     const reused = this.#free.pop();
-    if (reused !== undefined) {
-      this.#entries[reused] = resource;
-      return reused;
-    }
-    if (this.#entries.length > this.#limit) {
-      throw new ThawError(
-        'GUEST_LIMIT',
-        `a new ${resource.resource} was wanted while ${this.#limit} handles are open, the limit`,
-      );
-    }
-    return this.#entries.push(resource) - 1;
+    if (reused === undefined && this.#entries.length > this.#maxHandles) throw tooMany(resource, this.#maxHandles);
+    if (resource.handles++ === 0) this.#resources++;
+    if (reused === undefined) return this.#entries.push(resource) - 1;
+    this.#entries[reused] = resource;
+    return reused;
   }
 
   /** The resource behind a handle, still owned by the guest. */
@@ -63,21 +64,25 @@ export class HandleTable {
     const entry = this.get(handle, resource);
     this.#entries[handle] = null;
     this.#free.push(handle);
+    if (--entry.handles === 0) this.#resources--;
     return entry;
   }
 
   drop(handle: number, resource: string): void {
-    this.take(handle, resource).dispose();
+    const dropped = this.take(handle, resource);
+    if (dropped.handles === 0) dropped.dispose();
   }
 
   /** Makes the table as new, then disposes of everything that was open. @throws the first error of disposing */
   reset(): void {
     const open = this.#entries.splice(1);
     this.#free.length = 0;
+    this.#resources = 0;
     const errors: unknown[] = [];
     for (const resource of open) {
+      if (resource === null || --resource.handles > 0) continue;
       try {
-        resource?.dispose();
+        resource.dispose();
       } catch (error) {
         errors.push(error);
       }
@@ -85,3 +90,6 @@ export class HandleTable {
     if (errors.length > 0) throw errors[0];
   }
 }
+
+const tooMany = ({ resource }: HostResource, limit: number): ThawError =>
+  new ThawError('GUEST_LIMIT', `a new ${resource} was wanted while ${limit} are open, the limit`);

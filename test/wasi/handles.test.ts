@@ -130,3 +130,17 @@ suite('HandleTable', () => {
     assert.equal(thing.disposed, 0);
   });
 });
+
+test('HandleTable counts a resource once, however many handles lead to it', () => {
+  const table = new HandleTable(2, 5);
+  const shared = new Thing('a#a');
+  for (let times = 0; times < 4; times++) table.add(shared);
+  table.add(new Thing('a#a'));
+  assert.throws(() => table.add(shared), { code: 'GUEST_LIMIT' });
+  table.drop(1, shared.resource);
+  assert.throws(() => table.add(new Thing('a#a')), { code: 'GUEST_LIMIT' });
+  assert.equal(shared.disposed, 0);
+  for (const handle of [2, 3, 4]) table.drop(handle, shared.resource);
+  assert.equal(shared.disposed, 1);
+  table.add(new Thing('a#a'));
+});
