@@ -7,13 +7,14 @@ import { Control, importNames, instantiate, KEEP, onePage, outcome } from './fix
 
 const TRAP = 'RuntimeError: unreachable';
 
-/** The module with checks, and the control memory that they look at. */
+/** The module with checks, and the control memory that they look at. Its import `env`.`stop` tells it to stop. */
 async function checked(wat: string): Promise<{ instance: WebAssembly.Instance; control: Control }> {
   const control = new Control();
   const { code, shape } = rewriteModule(await parse(wat), KEEP);
   control.set(0, shape.memories[0]?.min ?? 0, 65_536);
   const own = Object.fromEntries(shape.memories.map(({ index }) => [`memory${index}`, onePage()]));
-  return { instance: instantiate(code, { thaw: { ...own, control: control.memory } }), control };
+  const env = { stop: () => control.stop(true) };
+  return { instance: instantiate(code, { env, thaw: { ...own, control: control.memory } }), control };
 }
 
 /**
@@ -118,15 +119,53 @@ describe('a guest that is to stop', () => {
   test('traps soon in straight code, however long it is', async () => {
     const step = '(global.set $i (i32.add (global.get $i) (i32.const 1)))';
     const { instance, control } = await checked(`(module
+      (import "env" "stop" (func $stop))
       (global $i (mut i32) (i32.const 0))
       (func (export "steps") (param i32) (result i32) (global.get $i))
-      (func (export "run") (param i32) (result i32) (if (local.get 0) (then ${step.repeat(2000)})) (global.get $i)))`);
-    control.stop(true);
+      (func (export "run") (param i32) (result i32)
+        (if (local.get 0) (then (call $stop))) (global.set $i (i32.const 0)) ${step.repeat(2000)} (global.get $i)))`);
+    assert.equal(outcome(instance, 'run', 0), 2000);
     assert.equal(outcome(instance, 'run', 1), TRAP);
-    assert.equal(outcome(instance, 'steps', 0), 0, 'at the entry');
-    control.stop(false);
-    assert.equal(outcome(instance, 'run', 1), 2000);
+    const steps = Number(outcome(instance, 'steps', 0));
+    assert.ok(steps > 0 && steps < 200, `${steps} steps after it was to stop`);
+    control.stop(true);
+    assert.equal(outcome(instance, 'run', 0), TRAP);
+    assert.equal(outcome(instance, 'steps', 0), steps, 'at the entry');
   });
+
+  const none = '(i32.const 0) (i32.const 0) (i32.const 0)';
+  const bulk = [
+    `(memory.fill ${none})`,
+    `(memory.copy ${none})`,
+    `(memory.init $d ${none})`,
+    '(drop (memory.grow (i32.const 0)))',
+    '(table.fill (i32.const 0) (ref.null func) (i32.const 0))',
+    `(table.copy ${none})`,
+    `(table.init $e ${none})`,
+    '(drop (table.grow (ref.null func) (i32.const 0)))',
+    '(drop (array.new $a (i32.const 0) (i32.const 0)))',
+    '(drop (array.new_default $a (i32.const 0)))',
+    '(drop (array.new_data $a $d (i32.const 0) (i32.const 0)))',
+    '(drop (array.new_elem $r $e (i32.const 0) (i32.const 0)))',
+    '(array.fill $a (global.get $x) (i32.const 0) (i32.const 0) (i32.const 0))',
+    '(array.copy $a $a (global.get $x) (i32.const 0) (global.get $x) (i32.const 0) (i32.const 0))',
+    `(array.init_data $a $d (global.get $x) ${none})`,
+    `(array.init_elem $r $e (global.get $y) ${none})`,
+  ];
+  for (const instruction of bulk) {
+    test(`traps before ${/[a-z]+\.[a-z_]+/.exec(instruction.replace('(drop ', ''))?.[0]}`, async () => {
+      const { instance } = await checked(`(module
+        (import "env" "stop" (func $stop))
+        (type $a (array (mut i8))) (type $r (array (mut funcref)))
+        (memory 1) (table 1 funcref) (data $d "x") (elem $e func)
+        (global $x (ref $a) (array.new $a (i32.const 0) (i32.const 1)))
+        (global $y (ref $r) (array.new $r (ref.null func) (i32.const 1)))
+        (func (export "run") (param i32) (result i32)
+          (if (local.get 0) (then (call $stop))) ${instruction} (i32.const 1)))`);
+      assert.equal(outcome(instance, 'run', 0), 1);
+      assert.equal(outcome(instance, 'run', 1), TRAP);
+    });
+  }
 
   test('traps before a call that a path without a check leads to', async () => {
     const { instance, control } = await checked(`(module

@@ -99,6 +99,15 @@ function spin(): void {
   while (true) spins++;
 }
 
+/** Never ends, and hardly ever leaves the host. */
+function askForever(): void {
+  while (true) wasi.getRandomU64();
+}
+
+function descend(depth: u32): u32 {
+  return depth == 0xffffffff ? 0 : descend(depth + 1) + depth;
+}
+
 function answer(path: string, route: string): string | null {
   if (route == "/hello") return "hello from AssemblyScript\n";
   if (route == "/counter") return count();
@@ -130,6 +139,10 @@ function act(request: i32, out: i32, path: string, route: string): bool {
     wasi.exit(0);
   } else if (route == "/spin") {
     spin();
+  } else if (route == "/ask-forever") {
+    askForever();
+  } else if (route == "/recurse") {
+    if (descend(0) == 1) unreachable();
   } else {
     return route == "/no-response";
   }

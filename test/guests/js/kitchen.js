@@ -37,6 +37,44 @@ const randomNumbers = () =>
     values: Array.from(crypto.getRandomValues(new Uint32Array(2))),
   });
 
+/** Ways to take as much time as there is. Each by another part of the engine or of the host. */
+const endless = {
+  loop: () => {
+    for (;;);
+  },
+  catching: () => {
+    for (;;) {
+      try {
+        null.property;
+      } catch {
+        // Goes on, whatever happens.
+      }
+    }
+  },
+  regex: () => text(/^(a+)+$/.test(`${'a'.repeat(60)}!`)),
+  sort: () => text(new Int32Array(10_000_000).sort((a, b) => b - a)[0]),
+  recursion: () => {
+    // Twice at each depth: the engine's own limit of the depth does not end it.
+    const descend = () => {
+      try {
+        descend();
+      } finally {
+        descend();
+      }
+    };
+    descend();
+  },
+  microtasks: async () => {
+    for (;;) await null;
+  },
+  timers: async () => {
+    for (;;) await sleep(0);
+  },
+  hostcalls: () => {
+    for (;;) performance.now();
+  },
+};
+
 const routes = {
   '/hello': () => text('hello from JavaScript'),
   '/counter': () => text(++counter),
@@ -86,8 +124,20 @@ const routes = {
     kept.push(new Uint8Array(number(url, 'mb', 1) * 1_048_576).fill(kept.length + 1));
     return text(kept.length);
   },
-  '/spin': () => {
-    for (;;);
+  '/spin': (_request, url) => endless[parameter(url, 'how', 'loop')](),
+  // The head is out and the first chunk is on its way when the loop begins.
+  '/stream-spin': () => {
+    let chunks = 0;
+    const pull = async (controller) => {
+      if (++chunks === 1) return controller.enqueue(new Uint8Array(16));
+      await sleep(20);
+      for (;;);
+    };
+    return new Response(new ReadableStream({ pull }));
+  },
+  '/recurse': () => {
+    const descend = (depth) => 1 + descend(depth + 1);
+    return text(descend(0));
   },
 };
 
