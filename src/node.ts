@@ -5,6 +5,7 @@ import type { AdminView, Health, HealthCheck, RouteRow } from './admin/view.ts';
 import type { EdgeConfig } from './config/schema.ts';
 import { StartupHistograms } from './metrics/histograms.ts';
 import { CodeCache, compileFrom } from './runtime/code.ts';
+import { countMemoriesWithHeap } from './runtime/collector.ts';
 import { handlerOf } from './runtime/snapshot.ts';
 import { chooseTier } from './runtime/restore-tier.ts';
 import type { RestoreTier } from './runtime/slot-memory.ts';
@@ -42,6 +43,7 @@ export class EdgeNode implements AdminView {
   constructor({ config, log, restoreTier }: NodeOptions) {
     this.#config = config;
     this.#log = log;
+    countMemoriesWithHeap();
     this.#store = SnapshotStore.open(config.store, { create: false });
     for (const name of new Set(config.routes.map(({ snapshot }) => snapshot))) {
       handlerOf(this.#store.loadManifest(this.#store.resolve(name)).plan);
