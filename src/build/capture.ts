@@ -17,23 +17,32 @@ export type CapturedState = {
 /** What start functions may take. Freezing is for long initialisations; this is for endless ones. */
 const START_CPU_MS = 10_000;
 
-/** As {@link captureState}, with an end to endless loops; for components with start functions, as it takes a thread. */
-export async function captureWatched(plan: LinkPlan, modules: readonly CompiledModule[]): Promise<CapturedState> {
+/**
+ * As {@link captureState}, with an end to endless loops; for components with start functions, as it takes a thread.
+ *
+ * @throws ThawError BUILD_INIT_FAILED, too, when start functions run longer than `limitMs`
+ */
+export async function captureWatched(
+  plan: LinkPlan,
+  modules: readonly CompiledModule[],
+  limitMs = START_CPU_MS,
+): Promise<CapturedState> {
   const watchdog = new Watchdog(1);
   const [link] = watchdog.links;
   invariant(link !== undefined, 'a watchdog of one thread has one link');
   const control = new ControlMemory(link);
   const account = new Account(control.meter);
-  account.open(START_CPU_MS);
+  account.open(limitMs);
   account.resume();
   try {
     return captureState(plan, modules, control);
   } catch (error) {
     account.pause();
     if (!account.wasStopped) throw error;
+    const where = wasmFrame(error instanceof ThawError ? error.cause : error);
     throw new ThawError(
       'BUILD_INIT_FAILED',
-      `the component's initialisation was stopped: it ran for ${START_CPU_MS / 1000} s${wasmFrame(error)}`,
+      `the component's initialisation was stopped after ${limitMs / 1000} s: it does not seem to end${where}`,
       { cause: error },
     );
   } finally {

@@ -192,8 +192,8 @@ export class Slot {
     const [guest, account] = [this.#guest, this.#account];
     guest.begin(call);
     const { cold } = this.#environment.control.meter;
-    const { codeDigest } = this.#snapshot.manifest;
-    account.open(call.limits.cpuMs, cold.graceMs(codeDigest));
+    const { manifest } = this.#snapshot;
+    account.open(call.limits.cpuMs, cold.graceMs(manifest));
     let hasSucceeded = false;
     try {
       limitMemory(instance, call.limits.memoryBytes);
@@ -204,7 +204,7 @@ export class Slot {
       throw guestError(error, account, account.wasStopped);
     } finally {
       account.pause();
-      cold.ended(codeDigest, account.usedMs - account.limitMs, hasSucceeded);
+      cold.ended(manifest, account.usedMs - account.limitMs, hasSucceeded);
       guest.end();
       this.#usage = { cpuMs: account.usedMs, refusedGrows: instance.refusedGrows };
       this.#state = 'dirty';

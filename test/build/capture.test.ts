@@ -1,20 +1,25 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
-import { captureState, type CapturedState } from '../../src/build/capture.ts';
+import { captureState, captureWatched, type CapturedState } from '../../src/build/capture.ts';
 import { WASM_PAGE_BYTES } from '../../src/snapshot/manifest.ts';
 import { decodeComponent } from '../../src/wasm/link.ts';
 import { rewriteModule } from '../../src/wasm/rewrite.ts';
 import { SILENT, handlerComponent, type Handler } from '../support/wat.ts';
 import { thawError } from '../snapshot/support.ts';
 
-async function capture(handler: Handler, { names = true } = {}): Promise<CapturedState> {
+type Linked = Parameters<typeof captureState>;
+
+async function link(handler: Handler, { names = true } = {}): Promise<Linked> {
   const { plan, modules } = decodeComponent(await handlerComponent(handler));
   const compiled = modules.map((bytes) => {
     const { code, shape } = rewriteModule(bytes, { state: 'keep', names });
     return { module: new WebAssembly.Module(code), shape };
   });
-  return captureState(plan, compiled);
+  return [plan, compiled];
 }
+
+const capture = async (handler: Handler, options?: { names: boolean }): Promise<CapturedState> =>
+  captureState(...(await link(handler, options)));
 
 const textAt = ({ bytes }: { readonly bytes: Uint8Array }, at: number, length: number): string =>
   Buffer.from(bytes).toString('latin1', at, at + length);
@@ -167,5 +172,31 @@ describe('initialisation that fails', () => {
   test('with data beyond the memory says so', async () => {
     const handler = { core: `(memory (export "memory") 1) (data (i32.const 65536) "x") ${SILENT}` };
     await assert.rejects(capture(handler), thawError('BUILD_INIT_FAILED', 'data segment'));
+  });
+});
+
+describe('a watched initialisation', () => {
+  test('that does not end is stopped, and says where it was', async () => {
+    const [plan, modules] = await link({
+      core: `(memory (export "memory") 1) (start $begin) (func $begin (call $forever)) (func $forever (loop (br 0))) ${SILENT}`,
+    });
+    await assert.rejects(
+      captureWatched(plan, modules, 50),
+      thawError('BUILD_INIT_FAILED', 'stopped after 0.05 s', 'from function App.forever'),
+    );
+  });
+
+  test('gives what one that nobody watches does', async () => {
+    const [plan, modules] = await link({
+      core: `(memory (export "memory") 1) (start $s) (func $s (i32.store (i32.const 8) (i32.const 7))) ${SILENT}`,
+    });
+    assert.deepEqual(await captureWatched(plan, modules), captureState(plan, modules));
+  });
+
+  test('that traps or calls the host fails as it does without a watch', async () => {
+    const [plan, modules] = await link({
+      core: `(memory (export "memory") 1) (start $s) (func $s unreachable) ${SILENT}`,
+    });
+    await assert.rejects(captureWatched(plan, modules), thawError('BUILD_INIT_FAILED', 'unreachable'));
   });
 });

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { after } from 'node:test';
-import { freeze, prepare, type Frozen } from '../../src/build/freeze.ts';
+import { freeze, type Frozen } from '../../src/build/freeze.ts';
 import { CodeCache, compileFrom, type CompiledModule } from '../../src/runtime/code.ts';
 import { ControlMemory } from '../../src/runtime/control-memory.ts';
 import { MemoryPool } from '../../src/runtime/memory-pool.ts';
@@ -13,6 +13,7 @@ import { SnapshotLoader, type LoadedSnapshot } from '../../src/runtime/snapshot.
 import { codeDigest } from '../../src/snapshot/code-digest.ts';
 import { SNAPSHOT_FORMAT, type Manifest } from '../../src/snapshot/manifest.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
+import { decodeComponent } from '../../src/wasm/link.ts';
 import { rewriteModule } from '../../src/wasm/rewrite.ts';
 import { unsyncedOps } from '../snapshot/support.ts';
 import { World } from './world.ts';
@@ -65,9 +66,9 @@ export class Bench {
 
   /** The component with its modules whole: data and start sections make the first state, as in any other runtime. */
   async freezeWhole(bytes: Uint8Array): Promise<LoadedSnapshot> {
-    const { component, modules } = await prepare(bytes);
+    const component = decodeComponent(bytes);
     const code: Manifest['code'][number][] = [];
-    for (const module of modules) {
+    for (const module of component.modules) {
       const whole = rewriteModule(module, { state: 'keep', names: false });
       code.push({ ...(await this.store.putObject(whole.code)), shape: whole.shape });
     }
