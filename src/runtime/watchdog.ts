@@ -42,6 +42,8 @@ export class Watchdog {
 
   /** Ends the thread. Guests are not stopped any more. */
   async stop(): Promise<void> {
+    // What is waited for must keep the process alive.
+    this.#worker.ref();
     endDoorbell(new Int32Array(this.#doorbell));
     await this.#exited;
   }
