@@ -88,6 +88,9 @@ export const ERRORS = {
   CLIENT_GONE: row('The client closed the connection before the response ended.', 499),
 
   // node
+  NATIVE_CALLS_MISSING: row(
+    "Install koffi's native half for this platform, npm install @koromix/koffi-linux-x64 (or -arm64), or serve with --restore-tier copy.",
+  ),
   LISTEN_FAILED: row('Free the address, or name another with --listen or --admin.'),
   ADMIN_NOT_FOUND: row('GET / on the admin listener lists its endpoints, GET /routes the routes.', 404),
   ADMIN_HOST_REFUSED: row(

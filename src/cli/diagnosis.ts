@@ -29,7 +29,7 @@ export type Diagnosis = {
 type AddressSpace = { readonly bits: number; readonly limitBytes: number | null; readonly memories: number };
 
 type Restore =
-  | { readonly used: string; readonly pageBytes: number; readonly tiers: readonly TierProbe[] }
+  | { readonly used: string; readonly pageBytes: number | null; readonly tiers: readonly TierProbe[] }
   | { readonly used: null; readonly failure: string };
 
 type StoreDiagnosis = {
@@ -55,12 +55,14 @@ export const diagnose = async (storeDirectory: string): Promise<Diagnosis> => ({
   store: diagnoseStore(storeDirectory),
 });
 
-/** Loaded here: the calls into libc need a native package, and where that is missing the doctor should say so. */
+/** The size of the kernel's pages needs a call into libc, for which a native package may be missing. */
 async function diagnoseRestore(): Promise<Restore> {
   try {
     const { chooseTier, probeTiers } = await import('../runtime/restore-tier.ts');
     const { kernelPageBytes } = await import('../runtime/libc.ts');
-    return { used: chooseTier(undefined), pageBytes: kernelPageBytes(), tiers: probeTiers() };
+    const tiers = probeTiers();
+    const canCall = tiers.some(({ tier, failure }) => tier !== 'copy' && failure === null);
+    return { used: chooseTier(undefined), pageBytes: canCall ? kernelPageBytes() : null, tiers };
   } catch (error) {
     return { used: null, failure: messageOf(error) };
   }

@@ -48,7 +48,7 @@ function restoreRows(restore: Diagnosis['restore']): Row[] {
   if (restore.used === null) return [['restore', `fails: ${restore.failure}`]];
   const { used, pageBytes, tiers } = restore;
   return [
-    ['page size', readableBytes(pageBytes)],
+    ['page size', pageBytes === null ? 'not known' : readableBytes(pageBytes)],
     ...tiers.map(({ tier, failure }, index): Row => {
       const finding = failure ?? (tier === used ? 'works, and is used' : 'works');
       return [index === 0 ? 'restore' : '', `${tier}: ${finding}`];

@@ -1,19 +1,47 @@
-import koffi from 'koffi';
-import { ThawError } from '../errors.ts';
+import { createRequire } from 'node:module';
+import type Koffi from 'koffi';
+import { ThawError, messageOf } from '../errors.ts';
 
 /**
  * The calls into libc, all of them. Each costs about 0.3 µs through koffi. Addresses are bigints: V8 places memories
  * above 2^46, within what a double holds exactly, but arithmetic on them is rare enough to be strict.
  */
 
-// The process's own symbols: works with glibc and with musl.
-const libc = koffi.load(null);
+/** koffi's native half is an optional package for each platform; without it a node restores by plain copies. */
+function loadKoffi(): { readonly koffi: typeof Koffi } | { readonly failure: string } {
+  try {
+    return { koffi: createRequire(import.meta.url)('koffi') as typeof Koffi };
+  } catch (error) {
+    return { failure: messageOf(error) };
+  }
+}
 
-const mmapRaw = libc.func('intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)');
-const madviseRaw = libc.func('int madvise(uintptr_t addr, size_t len, int advice)');
-const ioctlRaw = libc.func('int ioctl(int fd, ulong request, void* arg)');
-const getpagesizeRaw = libc.func('int getpagesize()');
-const clockGettimeRaw = libc.func('int clock_gettime(int clock, void* time)');
+const loaded = loadKoffi();
+
+/** @throws ThawError NATIVE_CALLS_MISSING */
+function native(): typeof Koffi {
+  if ('koffi' in loaded) return loaded.koffi;
+  throw new ThawError('NATIVE_CALLS_MISSING', `koffi, which calls libc, could not be loaded: ${loaded.failure}`);
+}
+
+/** A function of libc, bound at its first call. */
+// oxlint-disable-next-line typescript/no-unnecessary-type-parameters -- the caller says what the prototype takes
+function bind<Args extends unknown[]>(prototype: string): (...args: Args) => number {
+  let bound: ((...args: Args) => number) | undefined;
+  return (...args) => {
+    // The process's own symbols: works with glibc and with musl.
+    bound ??= native().load(null).func(prototype) as (...args: Args) => number;
+    return bound(...args);
+  };
+}
+
+const mmapRaw = bind<[bigint, number, number, number, number, number]>(
+  'intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)',
+);
+const madviseRaw = bind<[bigint, number, number]>('int madvise(uintptr_t addr, size_t len, int advice)');
+const ioctlRaw = bind<[number, number, BigUint64Array]>('int ioctl(int fd, ulong request, void* arg)');
+const getpagesizeRaw = bind<[]>('int getpagesize()');
+const clockGettimeRaw = bind<[number, BigInt64Array]>('int clock_gettime(int clock, void* time)');
 
 // Linux uapi, the same numbers on x86-64 and arm64.
 const PROT_READ_WRITE = 0x1 | 0x2;
@@ -24,20 +52,19 @@ const MADV_DONTNEED = 4;
 const MADV_NOHUGEPAGE = 15;
 
 function fail(call: string): never {
-  const errno = koffi.errno();
-  const name = Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? String(errno);
-  throw new ThawError('INTERNAL', `${call} failed with ${name}`);
+  throw new ThawError('INTERNAL', `${call} failed with ${lastErrno()}`);
 }
 
 /** Bytes in a page of the kernel: 4096, or 16384 on a Raspberry Pi 5. */
-export const kernelPageBytes = (): number => getpagesizeRaw() as number;
+export const kernelPageBytes = (): number => getpagesizeRaw();
 
 /** Where the bytes of a buffer lie. A linear memory that grows in place keeps its address. */
-export const addressOf = (buffer: ArrayBufferLike): bigint => koffi.address(buffer);
+export const addressOf = (buffer: ArrayBufferLike): bigint => native().address(buffer);
 
 /** Maps `length` bytes of a file, from `offset` on, over what is at `address`, copy-on-write. */
 export function mapFile(address: bigint, length: number, fd: number, offset = 0): void {
-  if (mmapRaw(address, length, PROT_READ_WRITE, MAP_PRIVATE | MAP_FIXED, fd, offset) === -1) fail(`mmap of ${length} bytes`);
+  if (mmapRaw(address, length, PROT_READ_WRITE, MAP_PRIVATE | MAP_FIXED, fd, offset) === -1)
+    fail(`mmap of ${length} bytes`);
 }
 
 /** Maps fresh zero pages over what is at `address`. */
@@ -57,15 +84,15 @@ export function adviseSmallPages(address: bigint, length: number): void {
 
 /** Drops private pages: the next access sees the mapped file again, or zeroes. */
 export function dropPages(address: bigint, length: number): void {
-  if ((madviseRaw(address, length, MADV_DONTNEED) as number) !== 0) fail(`madvise of ${length} bytes`);
+  if (madviseRaw(address, length, MADV_DONTNEED) !== 0) fail(`madvise of ${length} bytes`);
 }
 
 /** @returns what ioctl returned; negative when it failed. */
-export const ioctl = (fd: number, request: number, argument: BigUint64Array): number =>
-  ioctlRaw(fd, request, argument) as number;
+export const ioctl = (fd: number, request: number, argument: BigUint64Array): number => ioctlRaw(fd, request, argument);
 
 /** The errno of the last failed call, by name. */
 export function lastErrno(): string {
+  const koffi = native();
   const errno = koffi.errno();
   return Object.entries(koffi.os.errno).find(([, value]) => value === errno)?.[0] ?? String(errno);
 }
@@ -75,17 +102,18 @@ export function lastErrno(): string {
  * Source: POSIX, pthread_getcpuclockid; macOS does not have it.
  */
 export function threadCpuClock(): number {
-  let calls: { self: () => unknown; clockOf: (thread: unknown, clock: Int32Array) => number };
   try {
-    calls = {
-      self: libc.func('uintptr_t pthread_self()'),
-      clockOf: libc.func('int pthread_getcpuclockid(uintptr_t thread, void* clock)'),
-    };
+    const libc = native().load(null);
+    const self = libc.func('uintptr_t pthread_self()') as () => bigint;
+    const clockOf = libc.func('int pthread_getcpuclockid(uintptr_t thread, void* clock)') as (
+      thread: bigint,
+      clock: Int32Array,
+    ) => number;
+    const clock = new Int32Array(1);
+    return clockOf(self(), clock) === 0 ? (clock[0] as number) : 0;
   } catch {
     return 0;
   }
-  const clock = new Int32Array(1);
-  return calls.clockOf(calls.self(), clock) === 0 ? (clock[0] as number) : 0;
 }
 
 /** `struct timespec` of 64-bit systems: seconds, nanoseconds. */
@@ -93,6 +121,6 @@ const timespec = new BigInt64Array(2);
 
 /** What a clock says, in microseconds, or null when it cannot be read: its thread has ended. */
 export function cpuClockMicros(clock: number): number | null {
-  if ((clockGettimeRaw(clock, timespec) as number) !== 0) return null;
+  if (clockGettimeRaw(clock, timespec) !== 0) return null;
   return Number(timespec[0]) * 1e6 + Number(timespec[1]) / 1000;
 }
