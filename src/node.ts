@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { createAdminServer, type AdminServer } from './admin/server.ts';
 import type { AdminView, Health, HealthCheck, RouteRow } from './admin/view.ts';
 import type { EdgeConfig } from './config/schema.ts';
+import { createConnectionMemory } from './http/connections.ts';
 import { StartupHistograms } from './metrics/histograms.ts';
 import { CodeCache, compileFrom } from './runtime/code.ts';
 import { countMemoriesWithHeap } from './runtime/collector.ts';
@@ -50,9 +51,10 @@ export class EdgeNode implements AdminView {
     }
     const inFlight = new SharedArrayBuffer(config.routes.length * Int32Array.BYTES_PER_ELEMENT);
     this.#inFlight = new Int32Array(inFlight);
+    const connections = createConnectionMemory();
     const threads = config.threads === 'auto' ? availableParallelism() : config.threads;
     this.#watchdog = new Watchdog(threads);
-    const input = { config, threads, restoreTier: chooseTier(restoreTier), inFlight };
+    const input = { config, threads, restoreTier: chooseTier(restoreTier), inFlight, connections };
     const inputs = this.#watchdog.links.map((control): PlaneInput => ({ ...input, control }));
     this.#planes = createPlanes(inputs, this.#store, log);
   }

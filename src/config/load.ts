@@ -188,6 +188,10 @@ export const loadConfig = (path: string, overrides: ConfigOverrides = {}): EdgeC
       allowedNetworks: config.outbound.allowed_networks,
       blockedNetworks: config.outbound.blocked_networks,
     },
+    limits: {
+      connections: config.limits.connections,
+      connectionsPerAddress: config.limits.connections_per_address,
+    },
     threads: config.threads,
     drainMs: config.drain,
     routes: routes.map(toRouteConfig),

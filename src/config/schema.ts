@@ -257,6 +257,30 @@ export const CONFIG_SCHEMA = {
         },
       },
     },
+    limits: {
+      type: 'object',
+      description: 'What the clients of this node may use, whatever route they ask for.',
+      additionalProperties: false,
+      default: {},
+      properties: {
+        connections: {
+          type: 'integer',
+          // An idle connection costs some 15 KiB: 60 MiB together, and it fits into the 4,096 open files that a system
+          // grants at most unless it is told otherwise.
+          default: 4000,
+          minimum: 0,
+          description: 'Most open connections. One more is closed at once. 0: no limit.',
+        },
+        connections_per_address: {
+          type: 'integer',
+          // Browsers open six to a host: forty of them behind one NAT, and sixteen addresses to fill the node.
+          default: 256,
+          minimum: 0,
+          description:
+            'Most open connections of one client address (of IPv6: one /64), loopback too. One more is closed at once. 0: no limit, for a node that has only a proxy as its client.',
+        },
+      },
+    },
     threads: {
       title: 'number of threads (auto, or 1 to 64)',
       enum: THREADS,
@@ -350,6 +374,8 @@ export type EdgeConfig = {
   readonly pool: { readonly memoryBytes: number; readonly slots: number };
   /** Above what routes allow. */
   readonly outbound: { readonly allowedNetworks: readonly Network[]; readonly blockedNetworks: readonly Network[] };
+  /** Zero: no limit. */
+  readonly limits: { readonly connections: number; readonly connectionsPerAddress: number };
   readonly threads: 'auto' | number;
   readonly drainMs: number;
   /** Never empty. In the order of the files: the main file, then routes/ by name. */

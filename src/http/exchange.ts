@@ -13,6 +13,7 @@ import type { FutureIncomingResponse, OutgoingExchange } from '../wasi/http-outg
 import type { ResponseOutcome } from '../wasi/http-types.ts';
 import { CLOSED } from '../wasi/io.ts';
 import type { Result } from '../wasi/values.ts';
+import { guestHeaders, type Target } from './admission.ts';
 import { OutboundBudget } from './outbound-budget.ts';
 import type { Outbound } from './outbound.ts';
 import { EmptySource, ReadableSource } from './readable-source.ts';
@@ -24,6 +25,7 @@ export type ExchangeInput = {
   readonly requestId: string;
   readonly request: IncomingMessage;
   readonly writer: ResponseWriter;
+  readonly target: Target;
   readonly match: Found<RouteConfig>;
   readonly env: readonly (readonly [string, string])[];
   readonly outbound: Outbound;
@@ -114,13 +116,13 @@ export class Exchange implements Call {
   }
 
   #incomingRequest(): IncomingRequest {
-    const { request } = this.#input;
+    const { request, target } = this.#input;
     return new IncomingRequest(
       {
         method: request.method as string,
-        pathWithQuery: request.url as string,
+        pathWithQuery: target.pathWithQuery,
         scheme: 'HTTP',
-        authority: request.headers.host ?? '',
+        authority: target.authority,
         headers: Fields.received([...guestHeaders(request.rawHeaders), ...this.#nodeHeaders()]),
       },
       this.#body(),
@@ -143,7 +145,7 @@ export class Exchange implements Call {
       maxBytes: limit,
       tooLarge: { tag: 'HTTP-request-body-size', val: BigInt(limit) },
       onTooLarge: () => this.abort(bodyTooLarge(limit)),
-      rawTrailers: () => request.rawTrailers,
+      rawTrailers: () => guestHeaders(request.rawTrailers),
       errorCode: () => ({ tag: 'connection-terminated' }),
       // What the guest leaves unread, Node throws away after the response.
       onCancel: () => {},
@@ -168,16 +170,6 @@ function lengthFault({ fields, pipe }: OutgoingResponse, isBodiless: boolean): s
 
 export const bodyTooLarge = (limit: number): ThawError =>
   new ThawError('REQUEST_BODY_TOO_LARGE', `the request body is larger than limits.requestBody, ${limit} bytes`);
-
-/** The node's own header names are its own: a client that sends them is not heard. */
-function guestHeaders(raw: readonly string[]): string[] {
-  const kept: string[] = [];
-  for (let index = 0; index < raw.length; index += 2) {
-    const name = raw[index] as string;
-    if (!/^thaw-/i.test(name)) kept.push(name, raw[index + 1] as string);
-  }
-  return kept;
-}
 
 const clientAddress = ({ socket }: IncomingMessage): string =>
   `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;

@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { EdgeConfig, RouteConfig } from '../config/schema.ts';
 import { ThawError, messageOf, type ErrorCode } from '../errors.ts';
@@ -9,19 +9,17 @@ import { PHASE_NAMES, StartTimer, type StartKind } from '../metrics/phases.ts';
 import type { SlotPool } from '../runtime/pool.ts';
 import type { Slot } from '../runtime/slot.ts';
 import type { LoadedSnapshot } from '../runtime/snapshot.ts';
+import { HeadRefused, admissionOf, type Target } from './admission.ts';
+import type { ConnectionCounts } from './connections.ts';
 import { Cutoff } from './cutoff.ts';
 import { Exchange, bodyTooLarge } from './exchange.ts';
+import { createListener } from './listener.ts';
 import { Outbound } from './outbound.ts';
 import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
+import { cutSlowReader } from './slow-reader.ts';
 import { CpuTimeExceeded } from '../wasi/guest.ts';
 import { createRouter, type Found, type Router } from './router.ts';
-
-/** Slow headers are cut off after this; Node looks at connections this often. CONVENTIONS: in under 12 s together. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const CHECK_INTERVAL_MS = 1000;
-/** An idle connection is kept for the client's next request. */
-const KEEP_ALIVE_MS = 5000;
 
 /** Seconds that a client which met a full node should wait. */
 const RETRY_AFTER = { 'retry-after': '1' };
@@ -39,6 +37,7 @@ type ServedRoute = RouteConfig & {
 type Admitted = {
   readonly request: IncomingMessage;
   readonly writer: ResponseWriter;
+  readonly target: Target;
   readonly found: Found<ServedRoute>;
   readonly requestId: string;
   readonly timer: StartTimer;
@@ -52,6 +51,7 @@ export type FrontInput = {
   readonly log: Logger;
   /** Requests in work by route, counted by all threads; index as in the config. */
   readonly inFlight: Int32Array;
+  readonly connections: ConnectionCounts;
   /** The snapshot of a route, loaded. */
   readonly snapshotOf: (route: RouteConfig) => LoadedSnapshot;
 };
@@ -75,7 +75,7 @@ export class Front {
   /** Tells the request ids of this process from those of others. */
   readonly #idPrefix = randomBytes(4).toString('hex');
 
-  constructor({ config, pool, histograms, log, inFlight, snapshotOf }: FrontInput) {
+  constructor({ config, pool, histograms, log, inFlight, connections, snapshotOf }: FrontInput) {
     this.#inFlight = inFlight;
     this.#pool = pool;
     this.#histograms = histograms;
@@ -89,17 +89,11 @@ export class Front {
         envList: Object.entries(route.env),
       })),
     );
-    this.server = createServer(
-      {
-        headersTimeout: HEADERS_TIMEOUT_MS,
-        connectionsCheckingInterval: CHECK_INTERVAL_MS,
-        keepAliveTimeout: KEEP_ALIVE_MS,
-      },
-      (request, response) => void this.#handle(request, response),
-    );
-    // A body that will be refused is not asked for.
-    this.server.on('checkContinue', (request: IncomingMessage, response: ServerResponse) => {
-      void this.#handle(request, response, () => response.writeContinue());
+    this.server = createListener({
+      connections,
+      log,
+      longestWallMs: Math.max(...config.routes.map(({ limits }) => limits.wallMs)),
+      handle: (request, response, onAccepted) => void this.#handle(request, response, onAccepted),
     });
   }
 
@@ -133,9 +127,16 @@ export class Front {
     const requestId = `${this.#idPrefix}-${(++this.#requests).toString(36)}`;
     const cutoff = new Cutoff();
     const writer = new ResponseWriter(response, () => cutoff.clientGone());
+    let target: Target;
     let found: Found<ServedRoute>;
     try {
-      found = this.#admit(request);
+      const admission = admissionOf(request);
+      if (admission.kind === 'node') {
+        answerForNode(request, response);
+        return;
+      }
+      target = admission;
+      found = this.#admit(request, target);
     } catch (error) {
       this.#refuse(writer, error, onAccepted !== undefined);
       return;
@@ -143,7 +144,7 @@ export class Front {
     timer.mark('route');
     onAccepted?.();
     try {
-      await this.#serve({ request, writer, found, requestId, timer, cutoff });
+      await this.#serve({ request, writer, target, found, requestId, timer, cutoff });
     } finally {
       if (hasBody(request)) discardRest(request, found.route.limits.requestBodyBytes + LINGER_BYTES);
       this.#leave(found.route, response);
@@ -152,12 +153,9 @@ export class Front {
   }
 
   /** The route of a request that may be served. @throws ThawError with the status for the client */
-  #admit(request: IncomingMessage): Found<ServedRoute> {
+  #admit(request: IncomingMessage, { authority, path }: Target): Found<ServedRoute> {
     if (this.#draining) throw new ThawError('DRAINING', 'the node is shutting down');
-    const url = request.url as string;
-    const query = url.indexOf('?');
-    const path = query < 0 ? url : url.slice(0, query);
-    const found = this.#router.match(request.headers.host ?? '', request.method as string, path);
+    const found = this.#router.match(authority, request.method as string, path);
     if (found.kind === 'not-found') throw new ThawError('ROUTE_NOT_FOUND', `no route for ${path}`);
     if (found.kind === 'method-not-allowed') throw new MethodNotAllowed(found.allow);
     const { limits } = found.route;
@@ -176,6 +174,8 @@ export class Front {
     if (refusal instanceof MethodNotAllowed) headers['allow'] = refusal.allow.join(', ');
     // Its next bytes could be the body or the next request.
     if (isExpecting) headers['connection'] = 'close';
+    // Nor is it known after a head that breaks the rules, but the client may be writing: it shall get to read this.
+    if (error instanceof HeadRefused) writer.closeAfter();
     writer.fail(refusal.status, publicText(refusal), headers);
   }
 
@@ -200,7 +200,7 @@ export class Front {
 
   async #run(
     { slot, kind }: { slot: Slot; kind: StartKind },
-    { request, writer, found, requestId, timer, cutoff }: Admitted,
+    { request, writer, target, found, requestId, timer, cutoff }: Admitted,
   ): Promise<void> {
     const { route } = found;
     const output = new GuestLineWriter(({ stream, line }) => {
@@ -214,6 +214,7 @@ export class Front {
       requestId,
       request,
       writer,
+      target,
       match: found,
       env: route.envList,
       outbound: this.#outbound,
@@ -278,7 +279,8 @@ export class Front {
     this.#total++;
   }
 
-  #leave({ index }: ServedRoute, response: ServerResponse): void {
+  #leave({ index, limits }: ServedRoute, response: ServerResponse): void {
+    cutSlowReader(response, limits.wallMs);
     Atomics.sub(this.#inFlight, index, 1);
     // A response without a socket has been sent, or comes after others of a connection that may be gone.
     if (response.closed || response.socket === null) this.#ended();
@@ -289,6 +291,12 @@ export class Front {
     this.#total--;
     if (this.#total === 0) this.#idle?.();
   }
+}
+
+/** `OPTIONS *` asks whether the server is there (RFC 9110, section 9.3.7). */
+function answerForNode(request: IncomingMessage, response: ServerResponse): void {
+  if (hasBody(request)) response.shouldKeepAlive = false;
+  response.writeHead(204).end();
 }
 
 /** A failing guest is worth a look; a client that leaves is everyday. */

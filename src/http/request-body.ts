@@ -11,7 +11,7 @@ export const hasBody = ({ headers }: IncomingMessage): boolean =>
 export const LINGER_BYTES = 16 * 1_048_576;
 
 /** How long a client may take over that: many round trips of a slow link. */
-const LINGER_MS = 2000;
+export const LINGER_MS = 2000;
 
 /**
  * Reads what is left of a request body and throws it away, so that the connection can go on to the next request. A
@@ -39,7 +39,10 @@ export function endAfterBody(request: IncomingMessage, response: ServerResponse)
     clearTimeout(timer);
     response.end();
   };
-  const timer = setTimeout(end, LINGER_MS);
+  const timer = setTimeout(() => {
+    // It sends on, slowly: it has had the time to read the answer.
+    response.end(() => request.socket.destroy());
+  }, LINGER_MS);
   request.once('close', end);
   discardRest(request, LINGER_BYTES);
 }

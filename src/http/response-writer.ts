@@ -115,6 +115,11 @@ export class ResponseWriter {
     this.#response.end();
   }
 
+  /** No other request is taken from the connection. */
+  closeAfter(): void {
+    this.#response.shouldKeepAlive = false;
+  }
+
   /** A whole response of thaw's own, when the guest has none to give. Only while the head is not out. */
   fail(status: number, text: string, headers: Readonly<Record<string, string>> = {}): void {
     this.#state = { kind: 'ended' };

@@ -1,5 +1,6 @@
 import { isIPv6, type AddressInfo, type Server } from 'node:net';
 import { ThawError, invariant, messageOf } from '../errors.ts';
+import { ConnectionCounts } from '../http/connections.ts';
 import { Front } from '../http/front.ts';
 import { StartupHistograms } from '../metrics/histograms.ts';
 import { CodeCache } from '../runtime/code.ts';
@@ -24,7 +25,7 @@ export class DataPlane implements Plane {
 
   /** Nothing listens yet. @throws ThawError STORE_*, WRONG_WORLD */
   constructor(environment: PlaneEnvironment) {
-    const { config, threads, restoreTier, inFlight, control, log, compile } = environment;
+    const { config, threads, restoreTier, inFlight, connections, control, log, compile } = environment;
     this.#environment = environment;
     this.#store = SnapshotStore.open(config.store, { create: false });
     const share = {
@@ -48,6 +49,7 @@ export class DataPlane implements Plane {
       histograms: this.#histograms,
       log,
       inFlight: new Int32Array(inFlight),
+      connections: new ConnectionCounts(connections, config.limits),
       snapshotOf: ({ id, snapshot }) => {
         const digest = digests.get(snapshot);
         invariant(digest !== undefined, `the snapshot of route ${id} is resolved`);

@@ -34,6 +34,8 @@ export type PlaneInput = {
   readonly restoreTier: RestoreTier;
   /** Requests in work by route, all threads together: an Int32Array, index as in the config. */
   readonly inFlight: SharedArrayBuffer;
+  /** Open connections, all threads together; see ConnectionCounts. */
+  readonly connections: SharedArrayBuffer;
   /** What the thread shares with the watchdog. */
   readonly control: ControlLink;
 };

@@ -57,6 +57,7 @@ test('loadConfig() fills in every default', () => {
     store: 'snapshots',
     pool: { memoryBytes: 256 * 1024 ** 2, slots: 64 },
     outbound: { allowedNetworks: [], blockedNetworks: [] },
+    limits: { connections: 4000, connectionsPerAddress: 256 },
     threads: 'auto',
     drainMs: 10_000,
     routes: [
@@ -89,6 +90,7 @@ admin: "[::1]:81"
 store: ../snapshots
 pool: { memory: 1GiB, slots: 8 }
 outbound: { allowed_networks: [10.0.0.0/8], blocked_networks: ['2001:db8::/32'] }
+limits: { connections: 900, connections_per_address: 0 }
 threads: 2
 drain: 0s
 routes:
@@ -113,6 +115,7 @@ test('loadConfig() reads every key', () => {
       allowedNetworks: [{ text: '10.0.0.0/8', bytes: [10, 0, 0, 0], bits: 8 }],
       blockedNetworks: [{ text: '2001:db8::/32', bytes: [0x20, 1, 0xd, 0xb8, ...Array<number>(12).fill(0)], bits: 32 }],
     },
+    limits: { connections: 900, connectionsPerAddress: 0 },
     threads: 2,
     drainMs: 0,
   });
@@ -142,7 +145,7 @@ test('loadConfig() reads every key', () => {
       cpuMs: 1000,
       memoryBytes: 64 * 1024 ** 2,
     },
-    source: { file: join(path, 'edge.yaml'), line: 10 },
+    source: { file: join(path, 'edge.yaml'), line: 11 },
   });
 });
 

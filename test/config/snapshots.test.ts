@@ -31,6 +31,7 @@ const config = (...snapshots: readonly string[]): EdgeConfig => ({
   pool: { memoryBytes: 65_536, slots: 1 },
   outbound: { allowedNetworks: [], blockedNetworks: [] },
   threads: 1,
+  limits: { connections: 0, connectionsPerAddress: 0 },
   drainMs: 0,
   routes: snapshots.map((snapshot, index) => route(snapshot, index + 1)),
 });

@@ -48,6 +48,7 @@ async function run(serve: Serve, { method = 'GET', body, limit = 100 }: Sent = {
       requestId: 'test',
       request,
       writer: new ResponseWriter(response, () => {}),
+      target: { authority: 'a.test', path: '/', pathWithQuery: '/' },
       match: { kind: 'found', route, matchedRoute: '/...', params: { name: 'ü /\r\n' } },
       env: [],
       outbound,

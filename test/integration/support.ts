@@ -72,6 +72,7 @@ export type Config = {
   readonly pool?: { readonly slots?: number; readonly memory?: string };
   readonly threads?: number;
   readonly drain?: string;
+  readonly limits?: { readonly connections?: number; readonly connections_per_address?: number };
   readonly outbound?: { readonly allowed_networks?: readonly string[]; readonly blocked_networks?: readonly string[] };
 };
 
