@@ -35,9 +35,7 @@ declare namespace WebAssembly {
   class RuntimeError extends Error {}
 
   /** Wraps an import: when it returns a promise, the calling stack is suspended until the promise settles. */
-  class Suspending {
-    constructor(fn: (...args: never[]) => unknown);
-  }
+  const Suspending: new (fn: (...args: never[]) => unknown) => object;
   /** Wraps an export: it runs on a stack of its own, and its result is a promise. */
   function promising<Args extends unknown[]>(fn: (...args: Args) => unknown): (...args: Args) => Promise<unknown>;
 

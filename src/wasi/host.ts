@@ -24,7 +24,7 @@ export type HostInterface = {
   readonly suspends?: readonly string[];
 };
 
-export type CoreFunction = (...flat: CoreValue[]) => CoreValue | undefined;
+type CoreFunction = (...flat: CoreValue[]) => CoreValue | undefined;
 
 /**
  * A function that may have to wait. `attempt` returns 1 when it could do without; else 0, and `wait` and `finish` must

@@ -13,7 +13,7 @@ const METHODS = new Set(['get', 'head', 'post', 'put', 'delete', 'connect', 'opt
 const METHOD_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
 /** `GET` → `{tag: 'get'}`; a method that WIT has no case for → `{tag: 'other', val}`. Methods are case-sensitive. */
-export function methodOf(text: string): Method {
+function methodOf(text: string): Method {
   const tag = text.toLowerCase();
   return METHODS.has(tag) && text === text.toUpperCase() ? { tag } : { tag: 'other', val: text };
 }

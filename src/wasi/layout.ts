@@ -9,9 +9,9 @@ import type { WitFunc, WitType } from './wit.ts';
 export type FlatType = 'i32' | 'i64' | 'f32' | 'f64';
 
 /** CanonicalABI.md: more flat parameters than this are passed through memory. */
-export const MAX_FLAT_PARAMS = 16;
+const MAX_FLAT_PARAMS = 16;
 /** CanonicalABI.md: more flat results than this are returned through memory. */
-export const MAX_FLAT_RESULTS = 1;
+const MAX_FLAT_RESULTS = 1;
 
 type Layout = { readonly size: number; readonly align: number };
 

@@ -10,7 +10,7 @@ type Place = { readonly body: number; readonly start: number; readonly end: numb
  * range where a check is wanted whether the guest is to stop. `body` indexes `CoreModule.bodies`.
  */
 export type MemorySite = Place & { readonly op: 'size' | 'grow'; readonly memory: number };
-export type CheckSite = Place & { readonly op: 'check' };
+type CheckSite = Place & { readonly op: 'check' };
 export type Site = MemorySite | CheckSite;
 
 /** How often the code has an instruction, and the index of the first function that has it. */

@@ -29,9 +29,9 @@ export type LoweredImport = { readonly kind: 'host' } & InterfaceName & {
   };
 
 /** `canon resource.drop` of an imported resource type. `resource` is the name it is exported under: `fields`. */
-export type ResourceDropImport = { readonly kind: 'resource-drop' } & InterfaceName & { readonly resource: string };
+type ResourceDropImport = { readonly kind: 'resource-drop' } & InterfaceName & { readonly resource: string };
 
-export type CoreExportImport = { readonly kind: 'core' } & CoreExportRef;
+type CoreExportImport = { readonly kind: 'core' } & CoreExportRef;
 
 export type ImportSource = LoweredImport | ResourceDropImport | CoreExportImport;
 

@@ -54,8 +54,9 @@ test('guests that never end, 16 at a time, leave their neighbours right answers 
   assert.deepEqual(new Set(await spinning), new Set([503]));
 });
 
+const grow = async (host: string): Promise<string> => (await node.send('/grow?pages=2000', { host })).text;
+
 test('each route has its own limit of memory, on slots that they share', async () => {
-  const grow = async (host: string): Promise<string> => (await node.send('/grow?pages=2000', { host })).text;
   for (let round = 0; round < 4; round++) {
     assert.match(await grow('as.test'), /^(\d+) -1 \1\n$/);
     assert.match(await grow('large.test'), /^(\d+) \1 2\d\d\d\n$/);
