@@ -6,7 +6,6 @@ import type { EdgeConfig } from './config/schema.ts';
 import { createConnectionMemory } from './http/connections.ts';
 import { StartupHistograms } from './metrics/histograms.ts';
 import { CodeCache, compileFrom } from './runtime/code.ts';
-import { countMemoriesWithHeap } from './runtime/collector.ts';
 import { handlerOf } from './runtime/snapshot.ts';
 import { chooseTier } from './runtime/restore-tier.ts';
 import type { RestoreTier } from './runtime/slot-memory.ts';
@@ -44,7 +43,6 @@ export class EdgeNode implements AdminView {
   constructor({ config, log, restoreTier }: NodeOptions) {
     this.#config = config;
     this.#log = log;
-    countMemoriesWithHeap();
     this.#store = SnapshotStore.open(config.store, { create: false });
     for (const name of new Set(config.routes.map(({ snapshot }) => snapshot))) {
       handlerOf(this.#store.loadManifest(this.#store.resolve(name)).plan);
