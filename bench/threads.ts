@@ -1,3 +1,4 @@
+import type { Child } from './support/child.ts';
 import { closedLoop, type LoadResult } from './support/load.ts';
 import { readOptions } from './support/options.ts';
 import { Report, number, spreadText } from './support/report.ts';
@@ -17,17 +18,27 @@ const options = readOptions('Two serving threads on two cores against one, CPU-b
 /** Of the handler in bench/apps/primes.js. */
 const PRIMES_BELOW_20000 = '2262';
 
-type Side = { readonly threads: number; readonly url: URL };
+type Side = { readonly threads: number; readonly url: URL; readonly child: Child };
 
-const load = (side: Side, seconds: number): Promise<LoadResult> =>
-  closedLoop({
-    url: side.url,
+/**
+ * `cores` is how many the node had, `cpuMs` what a request took of them. When two threads did not get two cores, somebody
+ * else had them, and only `cpuMs` says anything.
+ */
+type Run = LoadResult & { readonly cores: number; readonly cpuMs: number };
+
+async function load({ url, child }: Side, seconds: number): Promise<Run> {
+  const before = child.cpuSeconds;
+  const result = await closedLoop({
+    url,
     connections: options.connections,
     requests: Number.MAX_SAFE_INTEGER,
     seconds,
     path: () => '/',
     isRight: ({ status, body }) => status === 200 && body === PRIMES_BELOW_20000,
   });
+  const cpuSeconds = child.cpuSeconds - before;
+  return { ...result, cores: cpuSeconds / result.seconds, cpuMs: (cpuSeconds / result.requests) * 1000 };
+}
 
 const report = new Report('threads', options);
 using snapshots = new BenchStore();
@@ -37,10 +48,10 @@ const sides: Side[] = [];
 for (const threads of [1, 2]) {
   const routes = [{ route: '/...', snapshot: 'primes' }];
   const node = servers.use(await serveThaw({ name: `thaw ${threads}`, store: snapshots.directory, routes, threads }));
-  sides.push({ threads, url: node.url });
+  sides.push({ threads, url: node.url, child: node.child });
 }
 for (const side of sides) await load(side, options['warm-up']);
-const results = new Map<number, LoadResult[]>(sides.map(({ threads }) => [threads, []]));
+const results = new Map<number, Run[]>(sides.map(({ threads }) => [threads, []]));
 for (let round = 0; round < options.rounds; round++) {
   for (const side of inOrder(sides, round)) {
     const result = await load(side, options.seconds);
@@ -53,9 +64,11 @@ const rows = Array.from(results, ([threads, rounds]) => [
   String(threads),
   spreadText(rounds.map(({ perSecond }) => perSecond)),
   number(spreadOf(rounds.map(({ p50 }) => p50)).median),
+  number(spreadOf(rounds.map(({ cores }) => cores)).median),
+  number(spreadOf(rounds.map(({ cpuMs }) => cpuMs)).median),
   String(rounds.reduce((sum, { failed, wrong }) => sum + failed + wrong, 0)),
 ]);
-report.table(['threads', 'requests/s', 'p50 ms', 'failed or wrong'], rows);
+report.table(['threads', 'requests/s', 'p50 ms', 'cores', 'CPU ms a request', 'failed or wrong'], rows);
 const gain = spreadOf(ratios(rates(2), rates(1))).median;
 report.target({ what: 'two threads over one', value: gain, bound: 'at least', limit: 1.7, unit: ' times' });
 report.finish();
