@@ -1,3 +1,4 @@
+import { expectNewMemories } from './collector.ts';
 import type { Restorer } from './slot-memory.ts';
 import { SlotMemory } from './slot-memory.ts';
 
@@ -40,6 +41,7 @@ export class MemoryPool {
   }
 
   #create(pages: number): SlotMemory {
+    expectNewMemories();
     const memory = new SlotMemory(pages, this.#restorer);
     this.#created++;
     return memory;
