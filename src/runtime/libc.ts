@@ -40,6 +40,7 @@ const mmapRaw = bind<[bigint, number, number, number, number, number]>(
 );
 const madviseRaw = bind<[bigint, number, number]>('int madvise(uintptr_t addr, size_t len, int advice)');
 const ioctlRaw = bind<[number, number, BigUint64Array]>('int ioctl(int fd, ulong request, void* arg)');
+const getrusageRaw = bind<[number, BigInt64Array]>('int getrusage(int who, void* usage)');
 const getpagesizeRaw = bind<[]>('int getpagesize()');
 const clockGettimeRaw = bind<[number, BigInt64Array]>('int clock_gettime(int clock, void* time)');
 
@@ -50,6 +51,7 @@ const MAP_FIXED = 0x10;
 const MAP_ANONYMOUS = 0x20;
 const MADV_DONTNEED = 4;
 const MADV_NOHUGEPAGE = 15;
+const RUSAGE_THREAD = 1;
 
 function fail(call: string): never {
   throw new ThawError('INTERNAL', `${call} failed with ${lastErrno()}`);
@@ -89,6 +91,17 @@ export function dropPages(address: bigint, length: number): void {
 
 /** @returns what ioctl returned; negative when it failed. */
 export const ioctl = (fd: number, request: number, argument: BigUint64Array): number => ioctlRaw(fd, request, argument);
+
+/** `struct rusage` of 64-bit systems: 18 words. */
+const usage = new BigInt64Array(18);
+const MINOR_FAULTS = 8;
+const MAJOR_FAULTS = 9;
+
+/** Page faults of the calling thread since it began. */
+export function threadFaults(): number {
+  if (getrusageRaw(RUSAGE_THREAD, usage) !== 0) fail('getrusage');
+  return Number(usage[MINOR_FAULTS]) + Number(usage[MAJOR_FAULTS]);
+}
 
 /** The errno of the last failed call, by name. */
 export function lastErrno(): string {

@@ -256,6 +256,35 @@ for (const tier of ['scan', 'pagemap'] as const) {
       assertHolds(memory, named('otherOnBase'), 'switched');
     });
 
+    test('a request that writes where the last one wrote needs no scan, one that writes elsewhere does', () => {
+      const restorer = createRestorer(tier);
+      assert.ok('dirty' in restorer);
+      const { dirty } = restorer;
+      let scans = 0;
+      const counting: DirtyPages = {
+        scan(start, length, visit) {
+          scans++;
+          dirty.scan(start, length, visit);
+        },
+        close: () => dirty.close(),
+      };
+      const memory = new SlotMemory(PAGES, { tier, dirty: counting });
+      const request = (at: number): void => {
+        write(memory, at, 1);
+        memory.restore(image);
+        assertHolds(memory, named('onBase'), `written at ${at}`);
+      };
+      memory.restore(image);
+      // The test itself may fault at any time, for its own memory; over a hundred requests most have none.
+      for (let time = 0; time < 100; time++) request(10 * IMAGE_PAGE_BYTES);
+      assert.ok(scans < 60, `${scans} scans of 100`);
+      for (let page = 11; page < 30; page++) {
+        const before = scans;
+        request(page * IMAGE_PAGE_BYTES);
+        assert.equal(scans, before + 1, `page ${page}`);
+      }
+    });
+
     test('pages of a base that is only read are not copied', { skip: kernelPageBytes() !== 4096 }, () => {
       const memory = restored();
       let sum = 0;
