@@ -1,5 +1,5 @@
 /**
- * What is measured of one start, and the timer that measures it. `DESIGN.md` calls these words; the admin listener, the
+ * What is measured of one start, and the timer that measures it. The README explains the words; the admin listener, the
  * summary and the `.hlog` tags use them as they stand here.
  */
 

@@ -25,7 +25,7 @@ const MAX_PRIVATE_PAGES = 4096;
 
 /**
  * Under this size a plain copy is cheaper than finding what was written: 44 µs a MiB against some 30 µs for the system
- * calls (DESIGN.md, "Restore, in detail").
+ * calls.
  */
 const COPY_WHOLE_BYTES = 512 * 1024;
 
