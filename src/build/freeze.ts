@@ -1,4 +1,6 @@
+import { ThawError } from '../errors.ts';
 import type { CompiledModule } from '../runtime/code.ts';
+import { memoryNeeds } from '../runtime/instance.ts';
 import { handlerOf } from '../runtime/snapshot.ts';
 import { codeDigest } from '../snapshot/code-digest.ts';
 import { sha256 } from '../snapshot/digest.ts';
@@ -15,7 +17,7 @@ import {
 import type { SnapshotStore } from '../snapshot/store.ts';
 import { decodeComponent, type LinkedComponent } from '../wasm/link.ts';
 import { parseModule, type CoreModule } from '../wasm/module.ts';
-import type { Digest } from '../wasm/plan.ts';
+import type { Digest, LinkPlan } from '../wasm/plan.ts';
 import { reasonsNotRestorable } from '../wasm/restorable.ts';
 import { rewriteModule } from '../wasm/rewrite.ts';
 import { createHost } from '../wasi/index.ts';
@@ -46,6 +48,7 @@ export async function prepare(bytes: Uint8Array): Promise<Prepared> {
   const modules = component.modules.map(parseModule);
   const compiled = await compileKept(modules);
   const isStarted = modules.some(({ start }) => start !== null);
+  if (isStarted) refuseManySizes(component.plan, compiled);
   const captured = await (isStarted ? captureWatched : captureState)(component.plan, compiled);
   return {
     component,
@@ -53,6 +56,19 @@ export async function prepare(bytes: Uint8Array): Promise<Prepared> {
     captured,
     reasons: [...modules.flatMap(reasonsNotRestorable), ...unrestorableGlobals(captured)],
   };
+}
+
+/**
+ * Start functions find the size of the memory in one place for all of them (see ControlMemory), which is right for one
+ * memory only.
+ */
+function refuseManySizes(plan: LinkPlan, modules: readonly CompiledModule[]): void {
+  const memories = memoryNeeds(plan, modules).length;
+  if (memories < 2 || modules.every(({ shape }) => shape.sized.length === 0)) return;
+  throw new ThawError(
+    'COMPONENT_UNSUPPORTED',
+    `the component has start functions and ${memories} memories, whose sizes its code asks for or changes; one is supported`,
+  );
 }
 
 /** Names are kept so that a failing initialisation can be traced to a function. */

@@ -332,3 +332,11 @@ describe('loading a snapshot whose objects are not what they were', () => {
     assert.throws(() => new SnapshotLoader(own.store).load(ref.digest), thawError('WRONG_WORLD', '0.3.0'));
   });
 });
+
+test('a component whose start function grows one of two memories is refused, and not captured wrongly', async () => {
+  const component = await handlerComponent({
+    core: `(memory (export "memory") 1) (memory $other 1)
+      (func $grow (drop (memory.grow $other (i32.const 1)))) (start $grow) ${SILENT}`,
+  });
+  await assert.rejects(prepare(component), thawError('COMPONENT_UNSUPPORTED', '2 memories'));
+});
