@@ -64,13 +64,26 @@ function toJson({ route, digest, start }: CheckedRoute): Record<string, unknown>
 }
 
 function routeTable(routes: readonly CheckedRoute[]): string[] {
-  const head = ['HOST', 'ROUTE', 'METHODS', 'SNAPSHOT', 'DIGEST', 'START', 'BODY', 'WALL', 'AT ONCE', 'OUTBOUND'];
-  return table([head, ...routes.map(toCells)], [6, 7, 8]);
+  const head = [
+    'HOST',
+    'ROUTE',
+    'METHODS',
+    'SNAPSHOT',
+    'DIGEST',
+    'START',
+    'CPU',
+    'MEMORY',
+    'BODY',
+    'WALL',
+    'AT ONCE',
+    'OUTBOUND',
+  ];
+  return table([head, ...routes.map(toCells)], [6, 7, 8, 9, 10]);
 }
 
 function toCells({ route, digest, start }: CheckedRoute): string[] {
   const { host, route: path, methods, snapshot, limits, allowedOutboundHosts } = route;
-  const { requestBodyBytes, wallMs, concurrency } = limits;
+  const { cpuMs, memoryBytes, requestBodyBytes, wallMs, concurrency } = limits;
   return [
     host ?? 'any',
     path,
@@ -78,6 +91,8 @@ function toCells({ route, digest, start }: CheckedRoute): string[] {
     isDigest(snapshot) ? shortDigest(snapshot) : snapshot,
     shortDigest(digest),
     start,
+    formatDuration(cpuMs),
+    formatSize(memoryBytes),
     formatSize(requestBodyBytes),
     formatDuration(wallMs),
     String(concurrency),
