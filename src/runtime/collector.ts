@@ -10,7 +10,7 @@ const WITH_HEAP = '--external-memory-accounted-in-global-limit';
 const APART = '--no-external-memory-accounted-in-global-limit';
 
 /** The pause after which a burst of new slots is over. */
-const BURST_OVER_MS = 500;
+const BURST_OVER_MS = 100;
 
 let burst: NodeJS.Timeout | null = null;
 
