@@ -72,7 +72,7 @@ async function apps(directory: string, ms: number): Promise<MeteringRun> {
   const store = SnapshotStore.open(directory, { create: false });
   const loader = new SnapshotLoader(store);
   const code = new CodeCache(compileFrom(store));
-  const [best] = probeTiers().filter(({ failure }) => failure === null);
+  const best = probeTiers().find(({ failure }) => failure === null);
   const memories = new MemoryPool(createRestorer(best?.tier ?? 'copy'));
   const environment = { host: createHost(), control: new ControlMemory(), memories };
   const callOf = async (name: string): Promise<() => Promise<void>> => {
