@@ -103,6 +103,8 @@ export const ERRORS = {
   ADMIN_BODY_REFUSED: row('The endpoints of the admin listener take no request body: send none.', 413),
   HLOG_UNWRITABLE: row('Check the owner and the mode of the directory, or name another with --hlog.'),
   OUT_OF_ADDRESS_SPACE: row('Lower pool.slots: each memory reserves 8 to 10 GB of address space.', 503),
+  BENCH_REPORT_INVALID: row('Make the report again with this version of thaw: npx thaw bench.'),
+  BENCH_REPORT_UNWRITABLE: row('Check the owner and the mode of the directory, or name another with --out.'),
   USAGE: row('See thaw --help.'),
   INTERNAL: row('This is a bug in thaw: please report it with the message above.', 500),
 } as const satisfies Record<string, ErrorRow>;
