@@ -1,5 +1,5 @@
 import { LRUCache } from 'lru-cache';
-import { ThawError, invariant } from '../errors.ts';
+import { ThawError, invariant, type ErrorCode } from '../errors.ts';
 import type { StartKind, StartTimer } from '../metrics/phases.ts';
 import type { Digest } from '../wasm/plan.ts';
 import type { CodeCache, CompiledModule } from './code.ts';
@@ -11,6 +11,8 @@ export type PoolLimits = {
   readonly slots: number;
   /** Resident memory that idle slots may keep, in bytes. */
   readonly memoryBytes: number;
+  /** Whether more than one snapshot is served: none of them may then take every slot. */
+  readonly isShared: boolean;
 };
 
 /** A clean slot, and how it came to be clean. */
@@ -23,13 +25,24 @@ export type Acquired = { readonly slot: Slot; readonly kind: StartKind };
 const ROBBED_MS = 10_000;
 const MAX_ROBBED = 1024;
 
+/**
+ * A snapshot may hold so many times as many busy slots as are not busy. One whose requests all wait for something slow
+ * so gets three quarters of the slots, two of them three sevenths each: there is always one left for somebody else.
+ * Source: dynamic thresholds, Choudhury and Hahne, IEEE/ACM Transactions on Networking 6(2), 1998.
+ */
+const SHARE = 3;
+
+/** What a new slot fails with when there can be no more of them: no address space, or no control record. */
+const FULL: ReadonlySet<ErrorCode> = new Set(['OUT_OF_ADDRESS_SPACE', 'NODE_BUSY']);
+
 type Waiter = { readonly snapshot: LoadedSnapshot; readonly wake: () => void };
 
 /**
  * The slots of one thread: clean ones by route, least recently used first out.
  *
  * Invariants: `#idle` holds clean slots only, and no entry without one; `#total` counts them and the busy ones, and is
- * never more than `limits.slots`.
+ * never more than `limits.slots`. Nobody waits who may have a slot: whatever makes one free, or a share larger, wakes the
+ * first waiter that may.
  */
 export class SlotPool {
   readonly #limits: PoolLimits;
@@ -38,6 +51,9 @@ export class SlotPool {
   /** By snapshot: routes that share a snapshot share its slots. Order of use is the cache's. */
   readonly #idle: LRUCache<Digest, Slot[]>;
   readonly #waiters: Waiter[] = [];
+  /** Busy slots by snapshot. */
+  readonly #busy = new Map<Digest, number>();
+  #busyTotal = 0;
   #total = 0;
   #idleBytes = 0;
   /** Lowered when the address space turns out to hold fewer. */
@@ -72,19 +88,51 @@ export class SlotPool {
    * @throws ThawError NODE_BUSY at the deadline; STORE_* when code cannot be loaded
    */
   async acquire(snapshot: LoadedSnapshot, timer: StartTimer, deadline: Promise<void>): Promise<Acquired> {
-    const hot = this.#takeIdle(snapshot.digest, true);
+    const hot = this.#mayHold(snapshot.digest) ? this.#takeIdle(snapshot.digest, true) : null;
     timer.mark('acquire');
-    if (hot !== null) return { slot: hot, kind: 'hot' };
+    if (hot !== null) return this.#held({ slot: hot, kind: 'hot' });
     const compiled = this.#code.peek(snapshot.manifest);
-    const modules = compiled ?? (await this.#code.load(snapshot.manifest));
+    const modules = compiled ?? (await this.#load(snapshot, deadline));
     if (compiled === null) timer.mark('compile');
     for (let hasWaited = false; ; hasWaited = true) {
       const acquired = this.#takeOrPassOn(snapshot, modules, timer);
       if (acquired !== null)
-        return compiled === null && acquired.kind === 'instantiate' ? { ...acquired, kind: 'load' } : acquired;
+        return this.#held(
+          compiled === null && acquired.kind === 'instantiate' ? { ...acquired, kind: 'load' } : acquired,
+        );
       await this.#wait(snapshot, deadline, hasWaited);
       timer.mark('acquire');
     }
+  }
+
+  /** Compiling goes on after the deadline, for the next request. */
+  async #load({ digest, manifest }: LoadedSnapshot, deadline: Promise<void>): Promise<readonly CompiledModule[]> {
+    const modules = await Promise.race([this.#code.load(manifest), deadline]);
+    if (modules !== undefined) return modules;
+    throw new ThawError('NODE_BUSY', `the code of snapshot ${digest.slice(0, 12)} was not compiled in time`);
+  }
+
+  /** Whether the snapshot may have another slot, if there is one. */
+  #mayHold(digest: Digest): boolean {
+    const free = this.#maxSlots - this.#busyTotal;
+    return this.#limits.isShared ? (this.#busy.get(digest) ?? 0) < SHARE * free : free > 0;
+  }
+
+  #held(acquired: Acquired): Acquired {
+    const { digest } = acquired.slot.snapshot;
+    this.#busy.set(digest, (this.#busy.get(digest) ?? 0) + 1);
+    this.#busyTotal++;
+    // One release may make the shares of several larger.
+    this.#wakeNext();
+    return acquired;
+  }
+
+  #returned({ digest }: LoadedSnapshot): void {
+    const left = (this.#busy.get(digest) ?? 0) - 1;
+    invariant(left >= 0, 'a slot that is released was held');
+    if (left === 0) this.#busy.delete(digest);
+    else this.#busy.set(digest, left);
+    this.#busyTotal--;
   }
 
   /** As `#take`; a request that fails wakes the next in the queue, for it may have been woken for the slot it leaves. */
@@ -99,6 +147,7 @@ export class SlotPool {
 
   /** What can be had without waiting, or null. */
   #take(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], timer: StartTimer): Acquired | null {
+    if (!this.#mayHold(snapshot.digest)) return null;
     const hot = this.#takeIdle(snapshot.digest, true);
     if (hot !== null) return { slot: hot, kind: 'hot' };
     const hasRoom = this.#total < this.#maxSlots;
@@ -121,7 +170,7 @@ export class SlotPool {
     try {
       slot = new Slot(snapshot, modules, this.#environment);
     } catch (error) {
-      const isFull = error instanceof ThawError && error.code === 'OUT_OF_ADDRESS_SPACE';
+      const isFull = error instanceof ThawError && FULL.has(error.code);
       if (!isFull || this.#total === 0) throw error;
       // The slots that there are must do; V8 is not asked again, since it collects garbage before it says no.
       this.#maxSlots = this.#total;
@@ -149,6 +198,7 @@ export class SlotPool {
    */
   release(slot: Slot): void {
     invariant(slot.state === 'dirty', 'a slot is released after its request');
+    this.#returned(slot.snapshot);
     try {
       slot.turn(slot.snapshot);
       this.#putIdle(slot);
@@ -160,8 +210,10 @@ export class SlotPool {
     }
   }
 
+  /** Wakes the first waiter that may have a slot. */
   #wakeNext(): void {
-    this.#waiters.shift()?.wake();
+    const next = this.#waiters.findIndex(({ snapshot }) => this.#mayHold(snapshot.digest));
+    if (next >= 0) this.#waiters.splice(next, 1)[0]?.wake();
   }
 
   /** Disposes of all idle slots. */
@@ -226,6 +278,12 @@ export class SlotPool {
     if (index >= 0) this.#waiters.splice(index, 1);
     // Woken at the very deadline: the slot that it was woken for is the next one's.
     else this.#wakeNext();
-    throw new ThawError('NODE_BUSY', `no slot became free in time: all ${this.#maxSlots} are busy (pool.slots)`);
+    throw this.#busyError(snapshot);
+  }
+
+  #busyError({ digest }: LoadedSnapshot): ThawError {
+    const [busy, slots] = [this.#busy.get(digest) ?? 0, this.#maxSlots];
+    const why = this.#busyTotal < slots ? `of ${slots} its snapshot has ${busy}, its share` : `all ${slots} are busy`;
+    return new ThawError('NODE_BUSY', `no slot became free in time: ${why} (pool.slots)`);
   }
 }

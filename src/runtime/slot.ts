@@ -203,11 +203,11 @@ export class Slot {
       account.pause();
       throw guestError(error, account, account.wasStopped);
     } finally {
+      this.#state = 'dirty';
       account.pause();
       cold.ended(manifest, account.usedMs - account.limitMs, hasSucceeded);
-      guest.end();
       this.#usage = { cpuMs: account.usedMs, refusedGrows: instance.refusedGrows };
-      this.#state = 'dirty';
+      guest.end();
     }
   }
 

@@ -28,21 +28,22 @@ export class DataPlane implements Plane {
     const { config, threads, restoreTier, inFlight, connections, control, log, compile } = environment;
     this.#environment = environment;
     this.#store = SnapshotStore.open(config.store, { create: false });
-    const share = {
-      slots: Math.ceil(config.pool.slots / threads),
-      memoryBytes: Math.ceil(config.pool.memoryBytes / threads),
-    };
     const slotEnvironment = {
       host: createHost(),
       control: new ControlMemory(control),
       memories: new MemoryPool(createRestorer(restoreTier)),
     };
-    this.#pool = new SlotPool(share, slotEnvironment, new CodeCache(compile));
     const loader = new SnapshotLoader(this.#store);
     const digests = new Map(
       [...new Set(config.routes.map(({ snapshot }) => snapshot))].map((name) => [name, this.#store.resolve(name)]),
     );
     this.#digests = new Set(digests.values());
+    const share = {
+      slots: Math.ceil(config.pool.slots / threads),
+      memoryBytes: Math.ceil(config.pool.memoryBytes / threads),
+      isShared: this.#digests.size > 1,
+    };
+    this.#pool = new SlotPool(share, slotEnvironment, new CodeCache(compile));
     this.#front = new Front({
       config,
       pool: this.#pool,

@@ -3,7 +3,7 @@ import { before, test } from 'node:test';
 import * as fc from 'fast-check';
 import { ThawError } from '../../src/errors.ts';
 import { StartTimer } from '../../src/metrics/phases.ts';
-import { SlotPool } from '../../src/runtime/pool.ts';
+import { SlotPool, type PoolLimits } from '../../src/runtime/pool.ts';
 import type { Slot } from '../../src/runtime/slot.ts';
 import type { LoadedSnapshot } from '../../src/runtime/snapshot.ts';
 import { RecordingCall, requestTo } from '../support/call.ts';
@@ -36,16 +36,21 @@ before(async () => {
   for (const snapshot of snapshots) await bench.code.load(snapshot.manifest);
 });
 
-type Request = { state: 'waiting' | 'held' | 'released' | 'failed'; slot: Slot | null; readonly expire: () => void };
+type Request = {
+  readonly snapshot: LoadedSnapshot;
+  state: 'waiting' | 'held' | 'released' | 'failed';
+  slot: Slot | null;
+  readonly expire: () => void;
+};
 
 class Account {
   readonly pool: SlotPool;
-  readonly #limit: number;
+  readonly #limits: PoolLimits;
   readonly #requests: Request[] = [];
 
-  constructor(slots: number, memoryBytes: number) {
-    this.#limit = slots;
-    this.pool = new SlotPool({ slots, memoryBytes }, environment, bench.code);
+  constructor(limits: PoolLimits) {
+    this.#limits = limits;
+    this.pool = new SlotPool(limits, environment, bench.code);
   }
 
   of(state: Request['state']): Request[] {
@@ -54,11 +59,11 @@ class Account {
 
   acquire(index: number): void {
     const deadline = Promise.withResolvers<void>();
-    const request: Request = { state: 'waiting', slot: null, expire: () => deadline.resolve() };
+    const snapshot = snapshots[index] as LoadedSnapshot;
+    const request: Request = { snapshot, state: 'waiting', slot: null, expire: () => deadline.resolve() };
     this.#requests.push(request);
     const timer = new StartTimer();
     timer.begin();
-    const snapshot = snapshots[index] as LoadedSnapshot;
     this.pool.acquire(snapshot, timer, deadline.promise).then(
       async ({ slot }) => {
         assert.equal(slot.snapshot, snapshot);
@@ -95,11 +100,16 @@ class Account {
     // A guest that answers nothing needs a few turns to be called and to return.
     for (let turn = 0; turn < 4; turn++) await new Promise((resolve) => setImmediate(resolve));
     const { total, idle, waiting } = this.pool.slots;
-    const held = this.of('held').length;
-    assert.ok(total <= this.#limit, `${total} slots, ${this.#limit} allowed`);
-    assert.equal(idle + held, total, 'every slot is idle or held');
+    const { slots, isShared } = this.#limits;
+    const held = this.of('held');
+    assert.ok(total <= slots, `${total} slots, ${slots} allowed`);
+    assert.equal(idle + held.length, total, 'every slot is idle or held');
     assert.equal(waiting, this.of('waiting').length, 'who is not settled is in the queue');
-    if (waiting > 0) assert.equal(held, this.#limit, 'who waits, waits because every slot is held');
+    const free = slots - held.length;
+    for (const { snapshot } of this.of('waiting')) {
+      const own = held.filter((request) => request.snapshot === snapshot).length;
+      assert.ok(isShared ? own >= 3 * free : free === 0, `with ${own} slots held and ${free} free nobody waits`);
+    }
   }
 }
 
@@ -115,12 +125,15 @@ const turn = fc.array(step, { minLength: 1, maxLength: 5 });
 
 test('no slot is lost, none is too many, and every request is served or refused', async () => {
   const input = [
-    fc.integer({ min: 1, max: 3 }),
-    fc.constantFrom(0, 2 ** 30),
-    fc.array(turn, { maxLength: 12 }),
+    fc.record({
+      slots: fc.integer({ min: 1, max: 6 }),
+      memoryBytes: fc.constantFrom(0, 2 ** 30),
+      isShared: fc.boolean(),
+    }),
+    fc.array(turn, { maxLength: 16 }),
   ] as const;
-  const property = fc.asyncProperty(...input, async (slots, memoryBytes, turns) => {
-    const account = new Account(slots, memoryBytes);
+  const property = fc.asyncProperty(...input, async (limits, turns) => {
+    const account = new Account(limits);
     for (const steps of turns) {
       for (const one of steps) {
         if (one.kind === 'acquire') account.acquire(one.pick);

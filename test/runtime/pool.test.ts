@@ -32,7 +32,10 @@ type Pool = { readonly pool: SlotPool; readonly environment: SlotEnvironment };
 
 function newPool(limits: Partial<PoolLimits> = {}, environment = bench.environment('copy')): Pool {
   const code = new CodeCache(compileFrom(bench.store));
-  return { pool: new SlotPool({ slots: 2, memoryBytes: 64 * MIB, ...limits }, environment, code), environment };
+  return {
+    pool: new SlotPool({ slots: 2, memoryBytes: 64 * MIB, isShared: false, ...limits }, environment, code),
+    environment,
+  };
 }
 
 const acquire = ({ pool }: Pool, snapshot: LoadedSnapshot, deadline = NEVER): Promise<Acquired> => {
@@ -312,6 +315,30 @@ function narrow(memories: number): SlotEnvironment & { refusals: number } {
   };
   return environment;
 }
+
+describe('a pool that several apps share', () => {
+  test('one app takes three quarters of it, and the other is served at once', async () => {
+    const pool = newPool({ slots: 8, isShared: true });
+    const held = await Promise.all(Array.from({ length: 6 }, () => acquire(pool, apps.a1)));
+    const late = acquire(pool, apps.a1);
+    assert.equal((await acquire(pool, apps.b)).slot.snapshot, apps.b);
+    assert.equal(pool.pool.slots.waiting, 1);
+    const [first] = held;
+    assert.ok(first);
+    await use(pool, first.slot);
+    assert.equal((await late).slot, first.slot);
+  });
+
+  test('a request beyond the share of its app is NODE_BUSY at the deadline, and says so', async () => {
+    const pool = newPool({ slots: 4, isShared: true });
+    for (let count = 0; count < 3; count++) await acquire(pool, apps.a1);
+    await assert.rejects(acquire(pool, apps.a1, Promise.resolve()), (error: unknown) => {
+      assert.ok(error instanceof ThawError && error.code === 'NODE_BUSY');
+      assert.match(error.message, /of 4 its snapshot has 3, its share/);
+      return true;
+    });
+  });
+});
 
 describe('failures', () => {
   test('code that is damaged in the store is STORE_OBJECT_CORRUPT, and serves once it is mended', async () => {
