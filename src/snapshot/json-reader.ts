@@ -51,11 +51,11 @@ export const oneOf =
     allowed.find((one) => one === value) ??
     refuseField(path, allowed.map((one) => JSON.stringify(one)).join(' or '), value);
 
-/** An integer from 0 to `max`. */
+/** An integer from 0 to `max`. Not -0, which JSON can say and canonical JSON cannot. */
 export const count =
   (max: number = Number.MAX_SAFE_INTEGER): Reader<number> =>
   (value, path) =>
-    typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= max
+    typeof value === 'number' && Number.isInteger(value) && value >= 0 && value <= max && !Object.is(value, -0)
       ? value
       : refuseField(path, `an integer from 0 to ${max}`, value);
 

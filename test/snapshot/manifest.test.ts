@@ -216,6 +216,15 @@ test('reading another format says how to make the snapshot anew', () => {
   assert.throws(() => parse({ ...texts, program: other }), check);
 });
 
+test('a count that is -0 is refused: canonical JSON has no such number', () => {
+  const minus = { program: texts.program.replace('"module":0', '"module":-0'), manifest: texts.manifest };
+  assert.notEqual(minus.program, texts.program);
+  assert.throws(
+    () => parse(minus),
+    thawError('STORE_MANIFEST_INVALID', 'plan.instances[0].module: expected an integer'),
+  );
+});
+
 test('what is no manifest or program at all is refused', () => {
   for (const text of ['', '[]', 'null', '{"a":', '\0asm']) {
     assert.throws(
