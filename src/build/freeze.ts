@@ -1,4 +1,4 @@
-import { ThawError } from '../errors.ts';
+import { ThawError, messageOf } from '../errors.ts';
 import type { CompiledModule } from '../runtime/code.ts';
 import { memoryNeeds } from '../runtime/instance.ts';
 import { handlerOf } from '../runtime/snapshot.ts';
@@ -46,7 +46,7 @@ export async function prepare(bytes: Uint8Array): Promise<Prepared> {
   handlerOf(component.plan);
   checkImports(component, createHost());
   const modules = component.modules.map(parseModule);
-  const compiled = await compileKept(modules);
+  const compiled = await compileKept(modules, component.plan);
   const isStarted = modules.some(({ start }) => start !== null);
   if (isStarted) refuseManySizes(component.plan, compiled);
   const captured = await (isStarted ? captureWatched : captureState)(component.plan, compiled);
@@ -72,13 +72,23 @@ function refuseManySizes(plan: LinkPlan, modules: readonly CompiledModule[]): vo
 }
 
 /** Names are kept so that a failing initialisation can be traced to a function. */
-async function compileKept(modules: readonly CoreModule[]): Promise<CompiledModule[]> {
+async function compileKept(modules: readonly CoreModule[], plan: LinkPlan): Promise<CompiledModule[]> {
   return Promise.all(
-    modules.map(async (module) => {
+    modules.map(async (module, index) => {
       const { code, shape } = rewriteModule(module, { state: 'keep', names: true });
-      return { module: await WebAssembly.compile(code), shape };
+      return { module: await compile(code, `core module ${index} (${plan.modules[index]?.name ?? ''})`), shape };
     }),
   );
+}
+
+/** The rewriter reads code; whether its types are right is V8's to say. */
+async function compile(code: Uint8Array, what: string): Promise<WebAssembly.Module> {
+  try {
+    return await WebAssembly.compile(code);
+  } catch (cause) {
+    if (!(cause instanceof WebAssembly.CompileError)) throw cause;
+    throw new ThawError('WASM_MALFORMED', `${what} is not valid: ${messageOf(cause)}`, { cause });
+  }
 }
 
 /** JavaScript cannot tell one NaN from another, so their bits could not be set back. */

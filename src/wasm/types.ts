@@ -125,7 +125,22 @@ export function readMemoryType(reader: Reader): MemoryType {
   if (flags > 0x0f) throw unsupported(`memory flags ${hex(flags)}`, at);
   const limits = readLimits(reader, flags);
   const pageSizeLog2 = flags & 8 ? reader.u32() : 16;
+  checkMemoryLimits(limits, flags, at);
   return { ...limits, shared: (flags & 2) !== 0, address: flags & 4 ? 'i64' : 'i32', pageSizeLog2 };
+}
+
+/** 2^16 pages of 64 KiB are 4 GiB: all that 32 bits can address. */
+const MAX_PAGES_32 = 65_536;
+
+/**
+ * Holds the limits of a memory of the usual kind against each other and against what it can have at most: the rewriter
+ * lifts them, so V8 does not get to see them. Memories of other kinds are refused later on, whatever their limits.
+ */
+function checkMemoryLimits({ min, max }: { min: number; max: number | null }, flags: number, at: number): void {
+  if (flags & 0x0c) return;
+  const pages = Math.max(min, max ?? 0);
+  if (pages > MAX_PAGES_32) throw malformed(`a memory of ${pages} pages, where ${MAX_PAGES_32} are the limit`, at);
+  if (max !== null && max < min) throw malformed(`a memory of ${min} pages at least and ${max} at most`, at);
 }
 
 export function readTableType(reader: Reader): TableType {

@@ -119,6 +119,8 @@ describe('layers', () => {
 
 const wrong = (name: string): ((error: unknown) => boolean) => thawError('WRONG_WORLD', `exports ${name} handle`);
 
+const withFields = (fields: string): Promise<Uint8Array> => handlerComponent({ core: `${fields} ${SILENT}` });
+
 describe('what is refused', () => {
   test('a file that is not WebAssembly, and a core module', async () => {
     await assert.rejects(prepare(Buffer.from('#!/bin/sh\n')), thawError('NOT_A_COMPONENT'));
@@ -145,6 +147,18 @@ describe('what is refused', () => {
       core: `(import "host" "query" (func $query)) (start $query) ${SILENT}`,
     });
     await assert.rejects(freeze(component, bench.store), thawError('UNKNOWN_IMPORT', 'acme:db/sql@1.0.0', 'query'));
+  });
+
+  test('code that V8 does not accept, and memories that nothing can have', async () => {
+    const untyped = await withFields('(func $wrong (result i32) (i64.const 1))');
+    await assert.rejects(
+      prepare(untyped),
+      thawError('WASM_MALFORMED', 'core module 0 (App) is not valid', 'type error'),
+    );
+    const large = await withFields('(memory 65537)');
+    await assert.rejects(prepare(large), thawError('WASM_MALFORMED', 'App', '65537 pages, where 65536 are the limit'));
+    const crossed = await withFields('(memory 2 1)');
+    await assert.rejects(prepare(crossed), thawError('WASM_MALFORMED', '2 pages at least and 1 at most'));
   });
 
   test('initialisation that calls an import or traps', async () => {
