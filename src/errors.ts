@@ -76,6 +76,7 @@ export const ERRORS = {
   REQUEST_UNSUPPORTED: row('The node does not do this for any route: ask in another way.', 501),
   HTTP_VERSION_UNSUPPORTED: row('The listener speaks HTTP/1.1 and HTTP/1.0.', 505),
   REQUEST_BODY_TOO_LARGE: row("Raise the route's limits.requestBody, or send less.", 413),
+  REQUEST_BODY_SLOW: row('The client sends too slowly for a busy node: send faster, or try again later.', 408),
   ROUTE_BUSY: row("Raise the route's limits.concurrency, or try again.", 503),
   NODE_BUSY: row('No slot became free in time: raise pool.slots or pool.memory, or try again.', 503),
   DRAINING: row('The node is shutting down.', 503),

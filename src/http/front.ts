@@ -19,6 +19,7 @@ import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { cutSlowReader } from './slow-reader.ts';
 import { CpuTimeExceeded } from '../wasi/guest.ts';
+import { UploadGate, type LeaveGate } from './upload-gate.ts';
 import { createRouter, type Found, type Router } from './router.ts';
 
 /** Seconds that a client which met a full node should wait. */
@@ -31,6 +32,8 @@ type ServedRoute = RouteConfig & {
   /** Loaded at the first request, so that a node with many routes is ready at once. */
   readonly snapshotOf: () => LoadedSnapshot;
   readonly envList: readonly (readonly [string, string])[];
+  /** Of its `limits.concurrency`, what requests may have whose bodies have not arrived; see upload-gate.ts. */
+  readonly maxUploads: number;
 };
 
 /** A request that has its route and may be served. */
@@ -52,6 +55,9 @@ export type FrontInput = {
   /** Requests in work by route, counted by all threads; index as in the config. */
   readonly inFlight: Int32Array;
   readonly connections: ConnectionCounts;
+  /** Threads that serve, and the slots of this one. */
+  readonly threads: number;
+  readonly slots: number;
   /** The snapshot of a route, loaded. */
   readonly snapshotOf: (route: RouteConfig) => LoadedSnapshot;
 };
@@ -65,6 +71,7 @@ export class Front {
   readonly #router: Router<ServedRoute>;
   readonly #outbound: Outbound;
   readonly #inFlight: Int32Array;
+  readonly #uploads: UploadGate;
   #requests = 0;
   #draining = false;
   #idle: (() => void) | null = null;
@@ -75,8 +82,10 @@ export class Front {
   /** Tells the request ids of this process from those of others. */
   readonly #idPrefix = randomBytes(4).toString('hex');
 
-  constructor({ config, pool, histograms, log, inFlight, connections, snapshotOf }: FrontInput) {
+  constructor(input: FrontInput) {
+    const { config, pool, histograms, log, inFlight, connections, threads, slots, snapshotOf } = input;
     this.#inFlight = inFlight;
+    this.#uploads = new UploadGate(halfOf(slots));
     this.#pool = pool;
     this.#histograms = histograms;
     this.#log = log;
@@ -87,6 +96,7 @@ export class Front {
         index,
         snapshotOf: () => snapshotOf(route),
         envList: Object.entries(route.env),
+        maxUploads: halfOf(route.limits.concurrency / threads),
       })),
     );
     this.server = createListener({
@@ -143,9 +153,12 @@ export class Front {
     }
     timer.mark('route');
     onAccepted?.();
+    this.#total++;
+    cutoff.setWall(found.route.limits.wallMs);
     try {
-      await this.#serve({ request, writer, target, found, requestId, timer, cutoff });
+      await this.#serveInTurn({ request, writer, target, found, requestId, timer, cutoff });
     } finally {
+      cutoff.clear();
       if (hasBody(request)) discardRest(request, found.route.limits.requestBodyBytes + LINGER_BYTES);
       this.#leave(found.route, response);
       this.#timers.push(timer);
@@ -162,8 +175,31 @@ export class Front {
     if (hasBody(request) && Number(request.headers['content-length'] ?? 0) > limits.requestBodyBytes) {
       throw bodyTooLarge(limits.requestBodyBytes);
     }
-    this.#enter(found.route);
+    // Looked at again when it is its turn: a client that waits to send its body shall not send it for nothing.
+    if (Atomics.load(this.#inFlight, found.route.index) >= limits.concurrency) throw routeBusy(found.route);
     return found;
+  }
+
+  /** Serves the request once its body is no reason to wait, within its route's concurrency. */
+  async #serveInTurn(input: Admitted): Promise<void> {
+    const { request, found, writer, cutoff, timer } = input;
+    const { route } = found;
+    let leave: LeaveGate | null = null;
+    try {
+      if (hasBody(request)) leave = await this.#uploads.enter(request, route, cutoff.passed);
+      timer.skip();
+      this.#enter(route);
+    } catch (error) {
+      leave?.();
+      this.#refuse(writer, cutoff.isClientGone ? cutoff.reason : error, false);
+      return;
+    }
+    try {
+      await this.#serve(input);
+    } finally {
+      Atomics.sub(this.#inFlight, route.index, 1);
+      leave?.();
+    }
   }
 
   /** @param isExpecting the client sends its body when it is told to, and not before */
@@ -175,14 +211,13 @@ export class Front {
     // Its next bytes could be the body or the next request.
     if (isExpecting) headers['connection'] = 'close';
     // Nor is it known after a head that breaks the rules, but the client may be writing: it shall get to read this.
-    if (error instanceof HeadRefused) writer.closeAfter();
+    if (error instanceof HeadRefused || refusal.code === 'REQUEST_BODY_SLOW') writer.closeAfter();
     writer.fail(refusal.status, publicText(refusal), headers);
   }
 
   async #serve(input: Admitted): Promise<void> {
     const { writer, found, requestId, timer, cutoff } = input;
     const { route } = found;
-    cutoff.setWall(route.limits.wallMs);
     let slot: Slot | null = null;
     try {
       const acquired = await this.#pool.acquire(route.snapshotOf(), timer, cutoff.passed);
@@ -192,7 +227,6 @@ export class Front {
     } catch (error) {
       this.#fail(cutoff.isClientGone ? cutoff.reason : error, writer, route.id, requestId);
     } finally {
-      cutoff.clear();
       writer.flush();
       if (slot !== null) this.#release(slot, route.id);
     }
@@ -270,18 +304,15 @@ export class Front {
   }
 
   /** Counts the request in. @throws ThawError ROUTE_BUSY */
-  #enter({ id, index, limits }: ServedRoute): void {
-    const others = Atomics.add(this.#inFlight, index, 1);
-    if (others >= limits.concurrency) {
-      Atomics.sub(this.#inFlight, index, 1);
-      throw new ThawError('ROUTE_BUSY', `route ${id} serves ${limits.concurrency} requests, its limits.concurrency`);
-    }
-    this.#total++;
+  #enter(route: ServedRoute): void {
+    const others = Atomics.add(this.#inFlight, route.index, 1);
+    if (others < route.limits.concurrency) return;
+    Atomics.sub(this.#inFlight, route.index, 1);
+    throw routeBusy(route);
   }
 
-  #leave({ index, limits }: ServedRoute, response: ServerResponse): void {
+  #leave({ limits }: ServedRoute, response: ServerResponse): void {
     cutSlowReader(response, limits.wallMs);
-    Atomics.sub(this.#inFlight, index, 1);
     // A response without a socket has been sent, or comes after others of a connection that may be gone.
     if (response.closed || response.socket === null) this.#ended();
     else response.once('close', () => this.#ended());
@@ -292,6 +323,11 @@ export class Front {
     if (this.#total === 0) this.#idle?.();
   }
 }
+
+const routeBusy = ({ id, limits }: ServedRoute): ThawError =>
+  new ThawError('ROUTE_BUSY', `route ${id} serves ${limits.concurrency} requests, its limits.concurrency`);
+
+const halfOf = (count: number): number => Math.max(1, Math.floor(count / 2));
 
 /** `OPTIONS *` asks whether the server is there (RFC 9110, section 9.3.7). */
 function answerForNode(request: IncomingMessage, response: ServerResponse): void {

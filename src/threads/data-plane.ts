@@ -51,6 +51,8 @@ export class DataPlane implements Plane {
       log,
       inFlight: new Int32Array(inFlight),
       connections: new ConnectionCounts(connections, config.limits),
+      threads,
+      slots: share.slots,
       snapshotOf: ({ id, snapshot }) => {
         const digest = digests.get(snapshot);
         invariant(digest !== undefined, `the snapshot of route ${id} is resolved`);
