@@ -6,9 +6,10 @@ import { formatDuration, formatSize } from '../config/units.ts';
 import { ThawError } from '../errors.ts';
 import { isDigest } from '../snapshot/digest.ts';
 import { SnapshotStore } from '../snapshot/store.ts';
+import { type Warning, closedHosts } from './closed-hosts.ts';
 import { type ConfigFlags, DEFAULT_CONFIG, addConfigOption, readConfig } from './config-options.ts';
 import { type JsonFlag, addJsonOption, addStoreOption } from './options.ts';
-import { plural, print, printJson, shortDigest, table } from './output.ts';
+import { note, plural, print, printJson, shortDigest, table } from './output.ts';
 import { factsOf } from './snapshot-facts.ts';
 import { snapshotNames } from './snapshot-names.ts';
 
@@ -29,29 +30,39 @@ type CheckedRoute = {
   readonly start: 'restorable' | 'fresh';
 };
 
+type Checked = { readonly routes: readonly CheckedRoute[]; readonly warnings: readonly Warning[] };
+
 async function check(flags: ConfigFlags & JsonFlag): Promise<void> {
-  let routes: readonly CheckedRoute[];
+  let checked: Checked;
   try {
-    routes = await checkedRoutes(flags);
+    checked = await checkAll(flags);
   } catch (error) {
     if (flags.json !== true || !(error instanceof ThawError)) throw error;
     printJson({ ok: false, problems: problemsOf(error) });
     process.exitCode = 1;
     return;
   }
-  if (flags.json === true) printJson({ ok: true, routes: routes.map(toJson) });
-  else print([...routeTable(routes), '', `${plural(routes.length, 'route')}, no problems`]);
+  const { routes, warnings } = checked;
+  if (flags.json === true) {
+    printJson({ ok: true, routes: routes.map(toJson), warnings });
+    return;
+  }
+  for (const { where, message } of warnings) note(`${where}: warning: ${message}`);
+  const hints = warnings.length === 0 ? '' : `, ${plural(warnings.length, 'warning')}`;
+  print([...routeTable(routes), '', `${plural(routes.length, 'route')}, no problems${hints}`]);
 }
 
 /** @throws ConfigError with all problems, or ThawError STORE_* */
-async function checkedRoutes(flags: ConfigFlags): Promise<CheckedRoute[]> {
-  const config = readConfig(flags);
+async function checkAll(flags: ConfigFlags): Promise<Checked> {
+  const located = readConfig(flags);
+  const { config } = located;
   const store = SnapshotStore.open(config.store, { create: false });
   await checkSnapshots(config, snapshotNames(store));
-  return config.routes.map((route) => {
+  const routes = config.routes.map((route): CheckedRoute => {
     const digest = store.resolve(route.snapshot);
     return { route, digest, start: factsOf(store.loadManifest(digest)).kind };
   });
+  return { routes, warnings: closedHosts(located) };
 }
 
 const problemsOf = (error: ThawError): readonly { code: string; where: string | null; message: string }[] =>

@@ -1,6 +1,5 @@
 import type { Command } from 'commander';
-import { loadConfig } from '../config/load.ts';
-import type { EdgeConfig } from '../config/schema.ts';
+import { type LocatedConfig, loadLocatedConfig } from '../config/load.ts';
 import type { StoreFlags } from './options.ts';
 
 /** Where to find the config, and what stands over it. */
@@ -17,6 +16,6 @@ export const DEFAULT_CONFIG = 'edge-config';
 export const addConfigOption = (command: Command): Command =>
   command.option('--config <path>', 'directory with edge.yaml, or a file', DEFAULT_CONFIG);
 
-/** The config under flags and environment. @throws ConfigError and ThawError CONFIG_* as `loadConfig` */
-export const readConfig = ({ config, listen, admin, store, threads }: ConfigFlags): EdgeConfig =>
-  loadConfig(config, { flags: { listen, admin, store, threads }, env: process.env });
+/** The config under flags and environment. @throws ConfigError and ThawError CONFIG_* as `loadLocatedConfig` */
+export const readConfig = ({ config, listen, admin, store, threads }: ConfigFlags): LocatedConfig =>
+  loadLocatedConfig(config, { flags: { listen, admin, store, threads }, env: process.env });

@@ -4,12 +4,20 @@ import { dirname, resolve } from 'node:path';
 import { type Tools, buildTools } from '../build/tools.ts';
 import { messageOf } from '../errors.ts';
 import type { TierProbe } from '../runtime/restore-tier.ts';
+import { testedNode, warningAboutNode } from './tested-node.ts';
 
 type ToolName = Parameters<Tools>[0];
 
 /** What `thaw doctor` finds. `failure` is why something does not work, or null. */
 export type Diagnosis = {
-  readonly node: { readonly version: string; readonly v8: string; readonly path: string };
+  /** `tested` is the version that thaw is tested with; `warning` what to do when the running one is older, or null. */
+  readonly node: {
+    readonly version: string;
+    readonly v8: string;
+    readonly path: string;
+    readonly tested: string;
+    readonly warning: string | null;
+  };
   /** JavaScript Promise Integration, with which guests wait: thaw cannot serve without it. */
   readonly jspi: boolean;
   readonly system: {
@@ -40,7 +48,7 @@ type StoreDiagnosis = {
 };
 
 export const diagnose = async (storeDirectory: string): Promise<Diagnosis> => ({
-  node: { version: process.version, v8: process.versions.v8, path: process.execPath },
+  node: diagnoseNode(),
   jspi: 'Suspending' in WebAssembly && 'promising' in WebAssembly,
   system: {
     platform: process.platform,
@@ -54,6 +62,12 @@ export const diagnose = async (storeDirectory: string): Promise<Diagnosis> => ({
   buildTools: await diagnoseTools(),
   store: diagnoseStore(storeDirectory),
 });
+
+function diagnoseNode(): Diagnosis['node'] {
+  const { version, versions, execPath } = process;
+  const tested = testedNode();
+  return { version, v8: versions.v8, path: execPath, tested, warning: warningAboutNode(version, tested) };
+}
 
 /** The size of the kernel's pages needs a call into libc, for which a native package may be missing. */
 async function diagnoseRestore(): Promise<Restore> {

@@ -27,6 +27,7 @@ function rowsOf({ node, jspi, system, addressSpace, restore, buildTools, store }
   const { platform, kernel, arch, processors, memoryBytes } = system;
   return [
     ['node', `${node.version}, V8 ${node.v8}, ${node.path}`],
+    ...(node.warning === null ? [] : [['', `warning: ${node.warning}`] as const]),
     ['jspi', jspi ? 'yes' : 'no: guests could not wait; this Node is too old for thaw'],
     ['system', `${platform} ${kernel}, ${arch}, ${processors} processors, ${readableBytes(memoryBytes)}`],
     ['address space', addressSpace === null ? 'unknown' : addressSpaceText(addressSpace)],

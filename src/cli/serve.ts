@@ -1,5 +1,5 @@
 import { type Command, Option } from 'commander';
-import type { EdgeConfig } from '../config/schema.ts';
+import type { LocatedConfig } from '../config/load.ts';
 import { checkSnapshots } from '../config/snapshots.ts';
 import { createLogger } from '../log.ts';
 import { formatSummary } from '../metrics/exposition.ts';
@@ -7,6 +7,7 @@ import { writeHlog } from '../metrics/hlog.ts';
 import { EdgeNode } from '../node.ts';
 import { RESTORE_TIERS, type RestoreTier } from '../runtime/slot-memory.ts';
 import { SnapshotStore } from '../snapshot/store.ts';
+import { closedHosts } from './closed-hosts.ts';
 import { type ConfigFlags, DEFAULT_CONFIG, addConfigOption, readConfig } from './config-options.ts';
 import { addStoreOption } from './options.ts';
 import { note, plural } from './output.ts';
@@ -53,10 +54,12 @@ export function addServeOptions(command: Command): void {
 }
 
 /** Serves until SIGINT or SIGTERM, drains, reports, and ends the process with 0. */
-export async function serveUntilStopped(config: EdgeConfig, flags: ServeFlags): Promise<void> {
+export async function serveUntilStopped(located: LocatedConfig, flags: ServeFlags): Promise<void> {
+  const { config } = located;
   const log = createLogger();
   const store = SnapshotStore.open(config.store, { create: false });
   await checkSnapshots(config, snapshotNames(store));
+  for (const { where, message } of closedHosts(located)) log.warn({ where }, message);
   const node = new EdgeNode({ config, log, restoreTier: flags.restoreTier });
   const { url, adminUrl } = await node.listen();
   const stopped = untilStopped();

@@ -25,9 +25,10 @@ export function define(command: Command): void {
 }
 
 async function up(flags: ServeFlags): Promise<void> {
-  const config = readConfig(flags);
+  const located = readConfig(flags);
+  const { config } = located;
   await buildApps(findApps(flags.config, config), config);
-  await serveUntilStopped(config, flags);
+  await serveUntilStopped(located, flags);
 }
 
 async function buildApps(apps: readonly App[], config: EdgeConfig): Promise<void> {

@@ -6,10 +6,10 @@ import type { ConfigOverrides, Override } from './overrides.ts';
 import { applyOverrides, collectOverrides } from './overrides.ts';
 import type { Problem } from './problem.ts';
 import { throwProblems } from './problem.ts';
-import { duplicateRoutes, toRouteConfig } from './routes.ts';
-import type { LocatedRoute } from './routes.ts';
+import { duplicateRoutes, literalHosts, toRouteConfig } from './routes.ts';
+import type { LiteralHost, LocatedRoute } from './routes.ts';
 import { CONFIG_SCHEMA, ROUTES_FILE_SCHEMA } from './schema.ts';
-import type { EdgeConfig, ResolvedConfig, ResolvedRoute } from './schema.ts';
+import type { EdgeConfig, ResolvedConfig, ResolvedRoute, RouteConfig } from './schema.ts';
 import type { Path, Reading, Source } from './source.ts';
 import { isRecord, readSource, whereIs } from './source.ts';
 import { formatSize } from './units.ts';
@@ -112,7 +112,8 @@ const routesOf = (source: Source, resolved: unknown, findings: readonly Finding[
   return routes.flatMap((route: unknown, index) => {
     if (!isSoundRoute(route, unsound.has(index))) return [];
     const { line, column } = source.find(['routes', index], 'value');
-    return [{ route, file: source.file, line, column }];
+    const place = (path: Path): string => whereIs(source, ['routes', index, ...path], 'value');
+    return [{ route, file: source.file, line, column, whereIs: place }];
   });
 };
 
@@ -161,6 +162,27 @@ const storePath = (store: string, source: Source, overrides: readonly Override[]
   return fromFile && !isAbsolute(store) ? join(dirname(source.file), store) : store;
 };
 
+const toEdgeConfig = (config: ResolvedConfig, store: string, routes: readonly RouteConfig[]): EdgeConfig => ({
+  listen: config.listen,
+  admin: config.admin,
+  store,
+  pool: { memoryBytes: config.pool.memory, slots: config.pool.slots },
+  outbound: {
+    allowedNetworks: config.outbound.allowed_networks,
+    blockedNetworks: config.outbound.blocked_networks,
+  },
+  limits: {
+    connections: config.limits.connections,
+    connectionsPerAddress: config.limits.connections_per_address,
+  },
+  threads: config.threads,
+  drainMs: config.drain,
+  routes,
+});
+
+/** A sound config, and those outbound hosts of its routes that are addresses or networks. */
+export type LocatedConfig = { readonly config: EdgeConfig; readonly literalHosts: readonly LiteralHost[] };
+
 /**
  * Reads a config: a directory with edge.yaml, edge.yml or edge.json and perhaps routes/*.yaml (.yml, .json), or one
  * file, which then is all of it. Flags win over the environment, which wins over the files; everything has a default
@@ -168,7 +190,7 @@ const storePath = (store: string, source: Source, overrides: readonly Override[]
  * @throws ConfigError (a ThawError) with all that is wrong, each with file, line and column.
  * @throws CONFIG_NOT_FOUND when there is no such file.
  */
-export const loadConfig = (path: string, overrides: ConfigOverrides = {}): EdgeConfig => {
+export const loadLocatedConfig = (path: string, overrides: ConfigOverrides = {}): LocatedConfig => {
   const files = filesOf(path);
   const outside = collectOverrides(overrides);
   const main = readPart(files.main, CONFIG_SCHEMA, outside);
@@ -180,20 +202,11 @@ export const loadConfig = (path: string, overrides: ConfigOverrides = {}): EdgeC
   invariant(source !== null && isSoundConfig(config, main.problems), 'problems were thrown');
   throwProblems(conflicts(config, source, outside));
   return {
-    listen: config.listen,
-    admin: config.admin,
-    store: storePath(config.store, source, outside),
-    pool: { memoryBytes: config.pool.memory, slots: config.pool.slots },
-    outbound: {
-      allowedNetworks: config.outbound.allowed_networks,
-      blockedNetworks: config.outbound.blocked_networks,
-    },
-    limits: {
-      connections: config.limits.connections,
-      connectionsPerAddress: config.limits.connections_per_address,
-    },
-    threads: config.threads,
-    drainMs: config.drain,
-    routes: routes.map(toRouteConfig),
+    config: toEdgeConfig(config, storePath(config.store, source, outside), routes.map(toRouteConfig)),
+    literalHosts: routes.flatMap(literalHosts),
   };
 };
+
+/** The config alone, see {@link loadLocatedConfig}. */
+export const loadConfig = (path: string, overrides: ConfigOverrides = {}): EdgeConfig =>
+  loadLocatedConfig(path, overrides).config;

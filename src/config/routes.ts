@@ -1,6 +1,8 @@
+import type { AllowedHost } from './outbound.ts';
 import type { Problem } from './problem.ts';
 import { patternKey } from './route-pattern.ts';
 import type { Method, ResolvedRoute, RouteConfig } from './schema.ts';
+import type { Path } from './source.ts';
 
 /** A sound route and where it begins. */
 export type LocatedRoute = {
@@ -8,6 +10,8 @@ export type LocatedRoute = {
   readonly file: string;
   readonly line: number;
   readonly column: number;
+  /** `file:line:column` of a part of it. */
+  readonly whereIs: (path: Path) => string;
 };
 
 const idOf = ({ route, host, methods }: ResolvedRoute): string =>
@@ -32,6 +36,17 @@ export const toRouteConfig = ({ route, file, line }: LocatedRoute): RouteConfig 
   },
   source: { file, line },
 });
+
+/** An entry of a route's allowed_outbound_hosts, and where it stands: `file:line:column`. */
+export type LiteralHost = { readonly route: string; readonly entry: AllowedHost; readonly where: string };
+
+/** The entries of a route that are addresses or networks. */
+export const literalHosts = ({ route, whereIs }: LocatedRoute): readonly LiteralHost[] =>
+  route.allowed_outbound_hosts.flatMap((entry, index) =>
+    entry.host.kind === 'network'
+      ? [{ route: idOf(route), entry, where: whereIs(['allowed_outbound_hosts', index]) }]
+      : [],
+  );
 
 const overlap = (a: readonly Method[] | undefined, b: readonly Method[] | undefined): boolean =>
   a === undefined || b === undefined || a.some((method) => b.includes(method));
