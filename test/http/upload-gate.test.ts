@@ -24,10 +24,8 @@ type Upload = { readonly request: IncomingMessage; readonly socket: Socket };
 async function upload(body = ''): Promise<Upload> {
   const socket = connect((server.address() as AddressInfo).port, '127.0.0.1');
   sockets.push(socket);
-  const [[request]] = (await Promise.all([
-    once(server, 'request'),
-    socket.write(`POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\n${body}`),
-  ])) as [[IncomingMessage], unknown];
+  socket.write(`POST / HTTP/1.1\r\nhost: a.test\r\ncontent-length: 10\r\n\r\n${body}`);
+  const [request] = (await once(server, 'request')) as [IncomingMessage];
   return { request, socket };
 }
 
@@ -42,7 +40,7 @@ async function isIn(entry: Promise<LeaveGate>): Promise<boolean> {
 
 test('beyond the places requests wait, and come in as places are given back, the last first', async () => {
   const gate = new UploadGate(2);
-  const uploads = await Promise.all(Array.from({ length: 4 }, () => upload()));
+  const uploads = [await upload(), await upload(), await upload(), await upload()];
   const entries = uploads.map(({ request }) => gate.enter(request, ROUTE, NEVER));
   const [first, second, third, fourth] = entries;
   assert.ok(first && second && third && fourth);
@@ -92,7 +90,7 @@ test('at the deadline it is REQUEST_BODY_SLOW, and the place goes to the next', 
   const gate = new UploadGate(1);
   const [first, second, third] = [await upload(), await upload(), await upload()];
   const leave = await gate.enter(first.request, ROUTE, NEVER);
-  const late = gate.enter(second.request, ROUTE, sleep(20) as Promise<void>);
+  const late = gate.enter(second.request, ROUTE, sleep(20));
   const next = gate.enter(third.request, ROUTE, NEVER);
   await assert.rejects(late, (error: unknown) => error instanceof ThawError && error.code === 'REQUEST_BODY_SLOW');
   leave();
