@@ -86,6 +86,7 @@ export const ERRORS = {
   GUEST_EXITED: row('The guest called exit before it answered.', 500),
   GUEST_NO_RESPONSE: row('The guest returned without setting a response.', 500),
   GUEST_RESPONSE_INVALID: row('The guest set a response that HTTP does not allow.', 500),
+  RESPONSE_BODY_TOO_LARGE: row("Raise the route's limits.responseBody, or make the guest answer with less.", 500),
   GUEST_LIMIT: row('The guest asked its host for more than one request may have.', 500),
   ABI_VIOLATION: row('The guest broke the canonical ABI; rebuild it with a current toolchain.', 500),
   HANDLE_INVALID: row('The guest used a handle that it does not own; rebuild it with a current toolchain.', 500),

@@ -174,6 +174,7 @@ const toEdgeConfig = (config: ResolvedConfig, store: string, routes: readonly Ro
   limits: {
     connections: config.limits.connections,
     connectionsPerAddress: config.limits.connections_per_address,
+    concurrency: config.limits.concurrency,
   },
   threads: config.threads,
   drainMs: config.drain,

@@ -27,6 +27,7 @@ export const toRouteConfig = ({ route, file, line }: LocatedRoute): RouteConfig 
   allowedOutboundHosts: route.allowed_outbound_hosts,
   limits: {
     requestBodyBytes: route.limits.requestBody,
+    responseBodyBytes: route.limits.responseBody ?? null,
     wallMs: route.limits.wall,
     concurrency: route.limits.concurrency,
     outboundRequests: route.limits.outboundRequests,

@@ -90,6 +90,11 @@ const LIMITS_SCHEMA = {
       default: '10MiB',
       description: 'Largest request body. A longer one is answered with 413. 0B takes none.',
     },
+    responseBody: {
+      ...SIZE,
+      description:
+        'Largest response body. A longer one is cut off, and its guest stopped; 500 when its Content-Length says so before. Without it: any.',
+    },
     wall: {
       ...TIME_LIMIT,
       // Longer than a guest that waits for one slow upstream needs, well under the 60 s at which proxies in front of a
@@ -279,6 +284,13 @@ export const CONFIG_SCHEMA = {
           description:
             'Most open connections of one client address (of IPv6: one /64), loopback too. One more is closed at once. 0: no limit, for a node that has only a proxy as its client.',
         },
+        concurrency: {
+          type: 'integer',
+          // Each that waits costs some 20 KiB with what it has sent: 40 MiB together.
+          default: 2000,
+          minimum: 1,
+          description: 'Most requests at a time, of all routes together. The next one is answered with 503.',
+        },
       },
     },
     threads: {
@@ -341,6 +353,8 @@ export type ResolvedRoute = Resolved<typeof ROUTE_SCHEMA>;
 
 type RouteLimits = {
   readonly requestBodyBytes: number;
+  /** Null: any. */
+  readonly responseBodyBytes: number | null;
   readonly wallMs: number;
   readonly concurrency: number;
   readonly outboundRequests: number;
@@ -374,8 +388,12 @@ export type EdgeConfig = {
   readonly pool: { readonly memoryBytes: number; readonly slots: number };
   /** Above what routes allow. */
   readonly outbound: { readonly allowedNetworks: readonly Network[]; readonly blockedNetworks: readonly Network[] };
-  /** Zero: no limit. */
-  readonly limits: { readonly connections: number; readonly connectionsPerAddress: number };
+  readonly limits: {
+    /** Zero: no limit. */
+    readonly connections: number;
+    readonly connectionsPerAddress: number;
+    readonly concurrency: number;
+  };
   readonly threads: 'auto' | number;
   readonly drainMs: number;
   /** Never empty. In the order of the files: the main file, then routes/ by name. */

@@ -97,7 +97,20 @@ export class Exchange implements Call {
       return;
     }
     if (isBodiless) response.pipe?.expectNothing();
+    if (!this.#limitBody(response)) {
+      this.#refusal = responseTooLarge(this.#input.match.route.limits.responseBodyBytes ?? 0);
+      response.pipe?.fail(CLOSED);
+      return;
+    }
     this.#input.writer.hold(response);
+  }
+
+  /** @returns false when the body is known to be too large */
+  #limitBody({ pipe }: OutgoingResponse): boolean {
+    const limit = this.#input.match.route.limits.responseBodyBytes;
+    if (limit === null || pipe === null) return true;
+    const error = { tag: 'HTTP-response-body-size', val: BigInt(limit) } as const;
+    return pipe.limitTo(limit, error, () => this.abort(responseTooLarge(limit)));
   }
 
   #refuse(why: string): void {
@@ -170,6 +183,9 @@ function lengthFault({ fields, pipe }: OutgoingResponse, isBodiless: boolean): s
 
 export const bodyTooLarge = (limit: number): ThawError =>
   new ThawError('REQUEST_BODY_TOO_LARGE', `the request body is larger than limits.requestBody, ${limit} bytes`);
+
+const responseTooLarge = (limit: number): ThawError =>
+  new ThawError('RESPONSE_BODY_TOO_LARGE', `the response body is larger than limits.responseBody, ${limit} bytes`);
 
 const clientAddress = ({ socket }: IncomingMessage): string =>
   `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;

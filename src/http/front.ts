@@ -52,7 +52,7 @@ export type FrontInput = {
   readonly pool: SlotPool;
   readonly histograms: StartupHistograms;
   readonly log: Logger;
-  /** Requests in work by route, counted by all threads; index as in the config. */
+  /** Requests in work by route, counted by all threads; index as in the config. The last is for all routes. */
   readonly inFlight: Int32Array;
   readonly connections: ConnectionCounts;
   /** Threads that serve, and the slots of this one. */
@@ -71,6 +71,7 @@ export class Front {
   readonly #router: Router<ServedRoute>;
   readonly #outbound: Outbound;
   readonly #inFlight: Int32Array;
+  readonly #concurrency: number;
   readonly #uploads: UploadGate;
   #requests = 0;
   #draining = false;
@@ -85,6 +86,7 @@ export class Front {
   constructor(input: FrontInput) {
     const { config, pool, histograms, log, inFlight, connections, threads, slots, snapshotOf } = input;
     this.#inFlight = inFlight;
+    this.#concurrency = config.limits.concurrency;
     this.#uploads = new UploadGate(halfOf(slots));
     this.#pool = pool;
     this.#histograms = histograms;
@@ -176,7 +178,11 @@ export class Front {
       throw bodyTooLarge(limits.requestBodyBytes);
     }
     // Looked at again when it is its turn: a client that waits to send its body shall not send it for nothing.
-    if (Atomics.load(this.#inFlight, found.route.index) >= limits.concurrency) throw routeBusy(found.route);
+    this.#checkRoom(
+      found.route,
+      Atomics.load(this.#inFlight, found.route.index),
+      Atomics.load(this.#inFlight, this.#all),
+    );
     return found;
   }
 
@@ -197,7 +203,7 @@ export class Front {
     try {
       await this.#serve(input);
     } finally {
-      Atomics.sub(this.#inFlight, route.index, 1);
+      this.#countOut(route);
       leave?.();
     }
   }
@@ -303,12 +309,36 @@ export class Front {
     this.#histograms.record(route, 'hot', { microsAt: (phase) => (phase === RESTORE_PHASE ? micros : Number.NaN) });
   }
 
-  /** Counts the request in. @throws ThawError ROUTE_BUSY */
+  /** Counts the request in. @throws ThawError ROUTE_BUSY, NODE_BUSY */
   #enter(route: ServedRoute): void {
-    const others = Atomics.add(this.#inFlight, route.index, 1);
-    if (others < route.limits.concurrency) return;
-    Atomics.sub(this.#inFlight, route.index, 1);
-    throw routeBusy(route);
+    const ofRoute = Atomics.add(this.#inFlight, route.index, 1);
+    const ofAll = Atomics.add(this.#inFlight, this.#all, 1);
+    try {
+      this.#checkRoom(route, ofRoute, ofAll);
+    } catch (error) {
+      this.#countOut(route);
+      throw error;
+    }
+  }
+
+  /** @throws ThawError ROUTE_BUSY, NODE_BUSY when so many others are in work that there is no room for one more */
+  #checkRoom({ id, limits }: ServedRoute, ofRoute: number, ofAll: number): void {
+    if (ofRoute >= limits.concurrency) {
+      throw new ThawError('ROUTE_BUSY', `route ${id} serves ${limits.concurrency} requests, its limits.concurrency`);
+    }
+    if (ofAll >= this.#concurrency) {
+      throw new ThawError('NODE_BUSY', `the node serves ${this.#concurrency} requests, its limits.concurrency`);
+    }
+  }
+
+  #countOut({ index }: ServedRoute): void {
+    Atomics.sub(this.#inFlight, index, 1);
+    Atomics.sub(this.#inFlight, this.#all, 1);
+  }
+
+  /** Where requests of all routes are counted. */
+  get #all(): number {
+    return this.#inFlight.length - 1;
   }
 
   #leave({ limits }: ServedRoute, response: ServerResponse): void {
@@ -323,9 +353,6 @@ export class Front {
     if (this.#total === 0) this.#idle?.();
   }
 }
-
-const routeBusy = ({ id, limits }: ServedRoute): ThawError =>
-  new ThawError('ROUTE_BUSY', `route ${id} serves ${limits.concurrency} requests, its limits.concurrency`);
 
 const halfOf = (count: number): number => Math.max(1, Math.floor(count / 2));
 

@@ -32,7 +32,7 @@ export type PlaneInput = {
   /** How many threads share the config's pool. */
   readonly threads: number;
   readonly restoreTier: RestoreTier;
-  /** Requests in work by route, all threads together: an Int32Array, index as in the config. */
+  /** Requests in work by route, all threads together: an Int32Array, index as in the config. The last is for all routes. */
   readonly inFlight: SharedArrayBuffer;
   /** Open connections, all threads together; see ConnectionCounts. */
   readonly connections: SharedArrayBuffer;

@@ -139,6 +139,8 @@ export class OutgoingBodyPipe implements Waitable {
   /** What Content-Length promises and is not written yet, or null when nothing was promised. */
   #promised: number | null;
   readonly #sizeError: ErrorCode;
+  /** Bytes that may still be written, and who hears of it when they are more. */
+  #room: { left: number; readonly error: ErrorCode; readonly onTooLarge: () => void } | null = null;
 
   /** @param promised bytes by Content-Length, or null; @param sizeError what a guest gets that breaks the promise */
   constructor(promised: number | null, sizeError: ErrorCode) {
@@ -148,6 +150,16 @@ export class OutgoingBodyPipe implements Waitable {
 
   get state(): PipeState['kind'] {
     return this.#state.kind;
+  }
+
+  /**
+   * Lets the body have `maxBytes` and no more, in all.
+   * @param onTooLarge called when the guest writes more; the body is aborted then
+   * @returns false when what the guest has written or promised is more
+   */
+  limitTo(maxBytes: number, error: ErrorCode, onTooLarge: () => void): boolean {
+    this.#room = { left: maxBytes - this.#held, error, onTooLarge };
+    return this.#room.left >= (this.#promised ?? 0);
   }
 
   /** The message has no body on the wire, whatever its Content-Length says: a response to HEAD, a 304. */
@@ -170,6 +182,15 @@ export class OutgoingBodyPipe implements Waitable {
     if (!this.#countDown(bytes.length)) {
       this.#abort(this.#sizeError);
       return err(failed('the body is longer than its Content-Length', this.#sizeError));
+    }
+    const room = this.#room;
+    if (room !== null) {
+      if (bytes.length > room.left) {
+        this.#abort(room.error);
+        room.onTooLarge();
+        return err(failed('the body is larger than it may be', room.error));
+      }
+      room.left -= bytes.length;
     }
     const chunk = Buffer.from(bytes);
     if (this.#transport === null) {

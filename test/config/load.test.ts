@@ -57,7 +57,7 @@ test('loadConfig() fills in every default', () => {
     store: 'snapshots',
     pool: { memoryBytes: 256 * 1024 ** 2, slots: 64 },
     outbound: { allowedNetworks: [], blockedNetworks: [] },
-    limits: { connections: 4000, connectionsPerAddress: 256 },
+    limits: { connections: 4000, connectionsPerAddress: 256, concurrency: 2000 },
     threads: 'auto',
     drainMs: 10_000,
     routes: [
@@ -71,6 +71,7 @@ test('loadConfig() fills in every default', () => {
         allowedOutboundHosts: [],
         limits: {
           requestBodyBytes: 10 * 1024 ** 2,
+          responseBodyBytes: null,
           wallMs: 10_000,
           concurrency: 100,
           outboundRequests: 32,
@@ -90,7 +91,7 @@ admin: "[::1]:81"
 store: ../snapshots
 pool: { memory: 1GiB, slots: 8 }
 outbound: { allowed_networks: [10.0.0.0/8], blocked_networks: ['2001:db8::/32'] }
-limits: { connections: 900, connections_per_address: 0 }
+limits: { connections: 900, connections_per_address: 0, concurrency: 7 }
 threads: 2
 drain: 0s
 routes:
@@ -100,7 +101,7 @@ routes:
     snapshot: hello
     env: { GREETING: hi, __proto__: x }
     allowed_outbound_hosts: ["https://api.example.test"]
-    limits: { requestBody: 0B, wall: 1m, concurrency: 1, outboundRequests: 3, outboundConcurrency: 2, cpu: 1s, memory: 64MiB }
+    limits: { requestBody: 0B, responseBody: 2MB, wall: 1m, concurrency: 1, outboundRequests: 3, outboundConcurrency: 2, cpu: 1s, memory: 64MiB }
 `;
 
 test('loadConfig() reads every key', () => {
@@ -115,7 +116,7 @@ test('loadConfig() reads every key', () => {
       allowedNetworks: [{ text: '10.0.0.0/8', bytes: [10, 0, 0, 0], bits: 8 }],
       blockedNetworks: [{ text: '2001:db8::/32', bytes: [0x20, 1, 0xd, 0xb8, ...Array<number>(12).fill(0)], bits: 32 }],
     },
-    limits: { connections: 900, connectionsPerAddress: 0 },
+    limits: { connections: 900, connectionsPerAddress: 0, concurrency: 7 },
     threads: 2,
     drainMs: 0,
   });
@@ -138,6 +139,7 @@ test('loadConfig() reads every key', () => {
     snapshot: 'hello',
     limits: {
       requestBodyBytes: 0,
+      responseBodyBytes: 2_000_000,
       wallMs: 60_000,
       concurrency: 1,
       outboundRequests: 3,

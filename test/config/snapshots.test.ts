@@ -14,6 +14,7 @@ const route = (snapshot: string, line: number): RouteConfig => ({
   allowedOutboundHosts: [],
   limits: {
     requestBodyBytes: 0,
+    responseBodyBytes: null,
     wallMs: 1,
     concurrency: 1,
     outboundRequests: 1,
@@ -31,7 +32,7 @@ const config = (...snapshots: readonly string[]): EdgeConfig => ({
   pool: { memoryBytes: 65_536, slots: 1 },
   outbound: { allowedNetworks: [], blockedNetworks: [] },
   threads: 1,
-  limits: { connections: 0, connectionsPerAddress: 0 },
+  limits: { connections: 0, connectionsPerAddress: 0, concurrency: 1 },
   drainMs: 0,
   routes: snapshots.map((snapshot, index) => route(snapshot, index + 1)),
 });

@@ -48,7 +48,7 @@ test('errors-doc changes nothing that is up to date, brings back what was lost, 
   assert.deepEqual(mended.unexplained, ['ROUTE_BUSY']);
   const rows = rowsOf(mended.text);
   const at = rows.findIndex(({ code }) => code === 'ROUTE_BUSY');
-  assert.equal(rows[at - 1]?.code, 'REQUEST_BODY_TOO_LARGE');
+  assert.equal(rows[at - 1]?.code, 'REQUEST_BODY_SLOW');
   assert.deepEqual(rows[at], { code: 'ROUTE_BUSY', meaning: '', status: '503', help: ERRORS.ROUTE_BUSY.help });
   const withUnknown = page.replace(
     '| `ROUTE_BUSY` |',

@@ -42,7 +42,7 @@ async function run(serve: Serve, { method = 'GET', body, limit = 100 }: Sent = {
   handle = (request, response) => {
     const route = {
       allowedOutboundHosts: [],
-      limits: { requestBodyBytes: limit, outboundRequests: 1, outboundConcurrency: 1 },
+      limits: { requestBodyBytes: limit, responseBodyBytes: null, outboundRequests: 1, outboundConcurrency: 1 },
     } as unknown as RouteConfig;
     const exchange = new Exchange({
       requestId: 'test',

@@ -4,6 +4,7 @@ import { concurrently, eventually, freezeGuests, hostRoute, serve } from './supp
 
 /** The limits of CPU time and memory, on a whole node: what clients, log and neighbours see. */
 
+const store = await freezeGuests(['js-kitchen', 'as-table']);
 const limits = { cpu: '40ms', memory: '64MiB' };
 const node = await serve(
   {
@@ -12,10 +13,11 @@ const node = await serve(
       hostRoute('as.test', 'as-table', { limits }),
       hostRoute('neighbour.test', 'as-table'),
       hostRoute('large.test', 'as-table', { limits: { memory: '512MiB' } }),
+      hostRoute('short.test', 'js-kitchen', { limits: { responseBody: '100KB' } }),
     ],
     threads: 2,
   },
-  { store: await freezeGuests(['js-kitchen', 'as-table']) },
+  { store },
 );
 
 // Both threads have run the engine: nobody is given time to compile it.
@@ -61,6 +63,34 @@ test('each route has its own limit of memory, on slots that they share', async (
     assert.match(await grow('as.test'), /^(\d+) -1 \1\n$/);
     assert.match(await grow('large.test'), /^(\d+) \1 2\d\d\d\n$/);
   }
+});
+
+test('a response body up to the limit of its route is sent, a longer one cut off, and the log says why', async () => {
+  const host = 'short.test';
+  assert.equal((await node.send('/stream?bytes=100000', { host })).text.length, 100_000);
+  const lines = node.log().length;
+  await assert.rejects(node.send('/stream?bytes=100001', { host }), /aborted/);
+  await eventually('the log says so', () => node.log().length > lines);
+  const line = node.log()[lines];
+  assert.equal(line?.code, 'RESPONSE_BODY_TOO_LARGE');
+  assert.match(line.msg ?? '', /limits\.responseBody, 100000 bytes/);
+  assert.equal((await node.send('/stream?bytes=1000', { host })).text.length, 1000);
+});
+
+test('over the concurrency of the node all routes are answered with 503, and there is room again afterwards', async () => {
+  const small = await serve(
+    { threads: 2, limits: { concurrency: 4 }, routes: ['a.test', 'b.test'].map((host) => hostRoute(host, 'as-table')) },
+    { store },
+  );
+  const sent = await concurrently(12, 12, async (index) =>
+    small.send('/wait?ms=500', { host: index % 2 === 0 ? 'a.test' : 'b.test' }),
+  );
+  const refused = sent.filter(({ status }) => status === 503);
+  assert.deepEqual([sent.length - refused.length, refused.length], [4, 8]);
+  assert.match(refused[0]?.text ?? '', /the node serves 4 requests, its limits\.concurrency/);
+  assert.equal(refused[0]?.headers['retry-after'], '1');
+  const after = await concurrently(4, 4, async () => small.send('/wait?ms=10', { host: 'a.test' }));
+  assert.ok(after.every(({ status }) => status === 200));
 });
 
 test('the watchdog is a part of the health of the node', async () => {

@@ -72,7 +72,11 @@ export type Config = {
   readonly pool?: { readonly slots?: number; readonly memory?: string };
   readonly threads?: number;
   readonly drain?: string;
-  readonly limits?: { readonly connections?: number; readonly connections_per_address?: number };
+  readonly limits?: {
+    readonly connections?: number;
+    readonly connections_per_address?: number;
+    readonly concurrency?: number;
+  };
   readonly outbound?: { readonly allowed_networks?: readonly string[]; readonly blocked_networks?: readonly string[] };
 };
 
@@ -270,14 +274,19 @@ export async function eventually(
   }
 }
 
-type Launch = { readonly store: string; readonly args?: readonly string[] };
+type Launch = {
+  readonly store: string;
+  readonly args?: readonly string[];
+  readonly nodeFlags?: readonly string[];
+};
 
 /** Starts `thaw serve`; it ends with the tests of the file at the latest. Port 0 on loopback for both listeners. */
-export async function serve(config: Config, { store, args = [] }: Launch): Promise<ServedNode> {
+export async function serve(config: Config, { store, args = [], nodeFlags = [] }: Launch): Promise<ServedNode> {
   const file = join(temporaryDirectory(), 'edge.json');
   writeFileSync(file, JSON.stringify({ outbound: OUTBOUND, ...config }));
   const options = ['--config', file, '--store', store, '--listen', '127.0.0.1:0', '--admin', '127.0.0.1:0'];
-  const child = spawn(process.execPath, [BIN, 'serve', ...options, ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+  const command = [...nodeFlags, BIN, 'serve', ...options, ...args];
+  const child = spawn(process.execPath, command, { stdio: ['ignore', 'pipe', 'pipe'] });
   after(() => child.kill('SIGKILL'));
   const lines: string[] = [];
   createInterface({ input: child.stderr }).on('line', (line) => lines.push(line));

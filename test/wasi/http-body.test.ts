@@ -45,6 +45,38 @@ function attached(promised: number | null = null, room?: number): { pipe: Outgoi
   return { pipe, transport };
 }
 
+suite('an outgoing body with a limit', () => {
+  const TOO_LARGE: ErrorCode = { tag: 'HTTP-response-body-size', val: 5n };
+
+  test('takes so many bytes, those before it was known counted; one more aborts it', () => {
+    const { pipe, transport } = attached();
+    let calls = 0;
+    pipe.write(bytes('12'));
+    // What has gone to a transport before is not counted: a response gets its limit before its transport.
+    assert.ok(pipe.limitTo(3, TOO_LARGE, () => calls++));
+    assert.deepEqual(pipe.write(bytes('345')), ok(undefined));
+    assert.equal(calls, 0);
+    assert.equal(pipe.write(bytes('6')).tag, 'err');
+    assert.equal(calls, 1);
+    assert.deepEqual(transport.events, ['12', '345', 'ABORT']);
+    assert.deepEqual(pipe.finish(null), err(TOO_LARGE));
+  });
+
+  test('counts what it holds', () => {
+    const pipe = pipeOf();
+    pipe.write(bytes('123'));
+    assert.ok(pipe.limitTo(3, TOO_LARGE, () => {}));
+    assert.equal(pipe.write(bytes('4')).tag, 'err');
+  });
+
+  test('is known to be too large by its Content-Length', () => {
+    const pipe = pipeOf(6);
+    pipe.write(bytes('12'));
+    assert.ok(!pipe.limitTo(5, TOO_LARGE, () => {}));
+    assert.ok(pipe.limitTo(6, TOO_LARGE, () => {}));
+  });
+});
+
 suite('an outgoing body before its transport', () => {
   test('holds one chunk, and hands it over in order', () => {
     const pipe = pipeOf();
