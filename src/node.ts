@@ -47,7 +47,7 @@ export class EdgeNode implements AdminView {
     for (const name of new Set(config.routes.map(({ snapshot }) => snapshot))) {
       handlerOf(this.#store.loadManifest(this.#store.resolve(name)).plan);
     }
-    const inFlight = new SharedArrayBuffer(config.routes.length * Int32Array.BYTES_PER_ELEMENT);
+    const inFlight = new SharedArrayBuffer((config.routes.length + 1) * Int32Array.BYTES_PER_ELEMENT);
     this.#inFlight = new Int32Array(inFlight);
     const connections = createConnectionMemory();
     const threads = config.threads === 'auto' ? availableParallelism() : config.threads;
