@@ -45,6 +45,21 @@ export type Outcome =
 export const WAYS = ['initialise', 'wizer', 'mapped', 'instantiate', 'switch', 'hot'] as const;
 export type Way = (typeof WAYS)[number];
 
+/**
+ * The phases of a start, in the order in which they happen. `restore` is after the response head and no part of a start's
+ * time; those before it add up to little less than `total`.
+ */
+export const START_PHASES = {
+  memory: 'new memories; with a mapped image, the mapping too',
+  instantiate: 'new instances; data segments are copied; in thaw, a whole new slot',
+  initialise: "the start-up of the engine, or of a core module; an engine's includes the bindings of its world",
+  'top level': "the app's source, packages included, is read and compiled, and its top level runs",
+  switch: 'a slot of another app is turned to this one',
+  guest: 'from calling the guest until its response head',
+  restore: 'after the response: the slot is brought back to the snapshot',
+} as const;
+export type StartPhase = keyof typeof START_PHASES;
+
 export type StartupSuite = {
   /** The app that the headline is about: the first, or the one that the user named. */
   readonly apps: readonly StartupApp[];
@@ -73,11 +88,16 @@ export type StartupWay = {
   readonly freshness: 'process' | 'start';
   /** Starts before the first that counts, in each process. */
   readonly warmUp: number;
-  /** In the order in which they happen; the words of src/metrics/phases.ts, `initialise` and `memory` beside. */
+  /** In the order in which they happen: some of START_PHASES. */
   readonly phases: readonly string[];
   readonly rounds: readonly StartupRound[];
-  /** Per start, counted over all of them. Null where it cannot be told. */
+  /**
+   * 4 KiB pages that are the memory's own when the guest has returned, and no mapped file: written by the start or by the
+   * request; for `hot` and `switch`, by any request before in the same slot. Mean over the starts that count. Null where
+   * it cannot be told.
+   */
   readonly pagesWritten: number | null;
+  /** Minor faults of the process, a mean likewise. */
   readonly pageFaults: number | null;
 };
 
