@@ -66,7 +66,17 @@ test('every flag and command that the prose names exists', async () => {
 });
 
 /** Flags of other programs that the documents name. */
-const NOT_OURS = new Set(['--omit', '--isolate-requests', '--permission']);
+const NOT_OURS = new Set([
+  '--omit',
+  '--isolate-requests',
+  '--permission',
+  '--allow-addons',
+  '--allow-fs-read',
+  '--allow-fs-write',
+  '--allow-net',
+  '--allow-worker',
+  '--inplace',
+]);
 
 test('every npm script in the documents exists', () => {
   const { scripts } = JSON.parse(readFileSync(join(ROOT, 'package.json'), 'utf8')) as {

@@ -7,7 +7,15 @@ export const ROOT = join(import.meta.dirname, '../..');
 export const readPage = (name: string): string => readFileSync(join(ROOT, name), 'utf8');
 
 /** All pages that a user or a contributor reads. */
-export const PAGES = ['README.md', 'ARCHITECTURE.md', 'docs/config.md', 'docs/errors.md', 'docs/guests.md'] as const;
+export const PAGES = [
+  'README.md',
+  'ARCHITECTURE.md',
+  'SECURITY.md',
+  'docs/config.md',
+  'docs/deploy.md',
+  'docs/errors.md',
+  'docs/guests.md',
+] as const;
 
 /** A fenced block: `language` is what stands behind the fence, `line` where the fence is, counted from 1. */
 export type Block = { readonly language: string; readonly line: number; readonly text: string };
