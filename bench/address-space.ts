@@ -29,13 +29,16 @@ type Served = {
   readonly answer: string;
 };
 
-const utf16 = (text: string): string => Buffer.from(text, 'utf16le').toString('latin1');
-
-/** Guests that are not JavaScript: what they answer to /hello, and the part of it that is varied in their image. */
+/** Guests that are not JavaScript: the part of their answer that is varied in their image, and the answer. */
 const GUESTS = [
-  { guest: 'as-table', varied: 'hello from', rest: ' AssemblyScript\n', encode: utf16 },
-  { guest: 'wat-two', varied: 'two modules', rest: ', one memory\n', encode: String },
-  { guest: 'wat-preview1', varied: 'answered by', rest: ' preview1\n', encode: String },
+  {
+    guest: 'table',
+    options: { initFunc: 'initialise' },
+    varied: 'prime 20000',
+    of: (own: string) => `${own} is 224737\n`,
+  },
+  { guest: 'two', options: {}, varied: 'two modules', of: (own: string) => `${own}, one memory\n` },
+  { guest: 'troubles', options: {}, varied: 'asked', of: (own: string) => `1 ${own}\n` },
 ] as const;
 
 async function makeServed(snapshots: BenchStore): Promise<Served[]> {
@@ -47,13 +50,13 @@ async function makeServed(snapshots: BenchStore): Promise<Served[]> {
     snapshot,
     answer,
   }));
-  for (const { guest, varied, rest, encode } of GUESTS) {
-    const { digest } = await snapshots.freezeGuest(guest);
-    const variants = new Variants(snapshots.store, digest, [encode(varied)]);
+  for (const { guest, options, varied, of } of GUESTS) {
+    const { digest } = await snapshots.freezeWat(guest, options);
+    const variants = new Variants(snapshots.store, digest, [varied]);
     for (let index = 0; index < share; index++) {
       const own = String(index).padStart(varied.length, '0');
-      const snapshot = await variants.add([[encode(varied), encode(own)]]);
-      served.push({ host: `${guest}-${index}.test`, path: '/hello', snapshot, answer: own + rest });
+      const snapshot = await variants.add([[varied, own]]);
+      served.push({ host: `${guest}-${index}.test`, path: '/hello', snapshot, answer: of(own) });
     }
   }
   return served;

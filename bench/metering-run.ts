@@ -10,7 +10,7 @@ import { SnapshotLoader } from '../src/runtime/snapshot.ts';
 import { SnapshotStore } from '../src/snapshot/store.ts';
 import { createHost } from '../src/wasi/index.ts';
 import { rewriteModule } from '../src/wasm/rewrite.ts';
-import { serve } from '../test/support/call.ts';
+import { serve } from './support/call.ts';
 import { inOrder } from './support/statistics.ts';
 
 /**

@@ -34,12 +34,12 @@ const says = (status: number, body?: string): Step['isRight'] => {
 };
 
 /** What guests do beside answering: count in frozen state, grow their memory, throw, trap, end the instance. */
-const OTHERS: readonly (Step & { readonly snapshot: 'js-kitchen' | 'as-table' })[] = [
-  { snapshot: 'js-kitchen', path: '/grow', isRight: says(200, '1\n') },
-  { snapshot: 'js-kitchen', path: '/throw', isRight: says(500) },
-  { snapshot: 'as-table', path: '/counter', isRight: says(200, '1 1\n') },
-  { snapshot: 'as-table', path: '/trap', isRight: says(500) },
-  { snapshot: 'as-table', path: '/exit', isRight: says(500) },
+const OTHERS: readonly (Step & { readonly snapshot: 'troubles-js' | 'troubles-wat' })[] = [
+  { snapshot: 'troubles-js', path: '/grow', isRight: says(200, '1') },
+  { snapshot: 'troubles-js', path: '/throw', isRight: says(500) },
+  { snapshot: 'troubles-wat', path: '/counter', isRight: says(200, '1 asked\n') },
+  { snapshot: 'troubles-wat', path: '/trap', isRight: says(500) },
+  { snapshot: 'troubles-wat', path: '/exit', isRight: says(500) },
 ];
 
 type Counts = { answered: number; abandoned: number; failed: number; wrong: number; complaint: string | null };
@@ -133,8 +133,9 @@ function judge(report: Report, samples: readonly Sample[], counts: Readonly<Coun
 const report = new Report('soak', options);
 using snapshots = new BenchStore();
 const routes = await makeRoutes(snapshots, options.routes, options.routes);
-await snapshots.freezeGuest('js-kitchen');
-await snapshots.freezeGuest('as-table');
+const troubles = [await snapshots.buildApp('troubles'), await snapshots.freezeWat('troubles')] as const;
+await snapshots.store.setRef('troubles-js', troubles[0].digest, 'a bench');
+await snapshots.store.setRef('troubles-wat', troubles[1].digest, 'a bench');
 const steps: Step[] = [...routes.map(({ route, answer }) => ({ path: route, isRight: says(200, answer) })), ...OTHERS];
 {
   await using node = await serveThaw({

@@ -11,7 +11,7 @@ import { fileURLToPath, pathToFileURL } from 'node:url';
 const NEEDED_MAJOR = 26;
 const root = join(dirname(fileURLToPath(import.meta.url)), '..');
 // A checkout runs its sources; the published package has only dist/ (Node strips no types in node_modules).
-const entry = ['src/cli/main.ts', 'dist/cli/main.js'].map((file) => join(root, file)).find(existsSync);
+const entry = ['src/cli/main.ts', 'dist/src/cli/main.js'].map((file) => join(root, file)).find(existsSync);
 
 const majorOf = (version) => Number(/^v?(\d+)/.exec(version)?.[1] ?? 0);
 

@@ -1,3 +1,4 @@
+import type { Frozen } from '../../src/build/freeze.ts';
 import { CodeCache, compileFrom, type CompiledModule } from '../../src/runtime/code.ts';
 import { ControlMemory } from '../../src/runtime/control-memory.ts';
 import { MemoryPool } from '../../src/runtime/memory-pool.ts';
@@ -7,15 +8,15 @@ import { RESTORE_TIERS, type RestoreTier } from '../../src/runtime/slot-memory.t
 import { SnapshotLoader, type LoadedSnapshot } from '../../src/runtime/snapshot.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
 import { createHost } from '../../src/wasi/index.ts';
-import { serve } from '../../test/support/call.ts';
+import { serve } from './call.ts';
 import { Variants, type BenchStore } from './snapshots.ts';
 
 /** The kinds of guest that are restored: an engine of 10 MiB, a Wizer-initialised module, and one of a single page. */
-export const GUEST_KINDS = ['js-hello', 'as-table', 'wat-two'] as const;
+export const GUEST_KINDS = ['js-hello', 'core-sieve', 'two'] as const;
 export type GuestKind = (typeof GUEST_KINDS)[number];
 
-/** What each guest answers quickly. */
-const PATHS: Readonly<Record<GuestKind, string>> = { 'js-hello': '/x', 'as-table': '/hello', 'wat-two': '/hello' };
+/** What each guest is asked for. */
+const PATH = '/x';
 
 /** Another snapshot of the same code is named like this. */
 const OTHER = '-other';
@@ -30,9 +31,6 @@ export function parseCase(guest: unknown, tier: unknown): { readonly guest: Gues
   return { guest, tier };
 }
 
-/** Text as AssemblyScript has it. */
-const utf16 = (text: string): string => Buffer.from(text, 'utf16le').toString('latin1');
-
 /** Freezes every kind of guest, and another app of the same code for each. */
 export async function freezeKinds(snapshots: BenchStore): Promise<void> {
   const { store } = snapshots;
@@ -40,13 +38,15 @@ export async function freezeKinds(snapshots: BenchStore): Promise<void> {
   const constants = await snapshots.buildApp('constants');
   await store.setRef('js-hello', hello.digest, 'a bench');
   await store.setRef(`js-hello${OTHER}`, constants.digest, 'a bench');
-  const texts = { 'as-table': utf16('hello from'), 'wat-two': 'two modules' } as const;
-  for (const kind of ['as-table', 'wat-two'] as const) {
-    const { digest } = await snapshots.freezeGuest(kind);
-    const text = texts[kind];
-    const other = await new Variants(store, digest, [text]).add([[text, text.toUpperCase()]]);
-    await store.setRef(`${kind}${OTHER}`, other, 'a bench');
-  }
+  await freezeText(snapshots, 'core-sieve', await snapshots.freezeWat('sieve', { initFunc: 'initialise' }), 'prime');
+  await freezeText(snapshots, 'two', await snapshots.freezeWat('two'), 'two modules');
+}
+
+/** Names a snapshot, and a variant of it that has the text in capitals. */
+async function freezeText({ store }: BenchStore, kind: GuestKind, { digest }: Frozen, text: string): Promise<void> {
+  const other = await new Variants(store, digest, [text]).add([[text, text.toUpperCase()]]);
+  await store.setRef(kind, digest, 'a bench');
+  await store.setRef(`${kind}${OTHER}`, other, 'a bench');
 }
 
 /** A guest of a store, with what it takes to run it in this process. */
@@ -56,20 +56,17 @@ export class GuestRuns {
   readonly other: LoadedSnapshot;
   readonly #modules: readonly CompiledModule[];
   readonly #environment: SlotEnvironment;
-  readonly #path: string;
 
   private constructor(input: {
     snapshot: LoadedSnapshot;
     other: LoadedSnapshot;
     modules: readonly CompiledModule[];
     environment: SlotEnvironment;
-    path: string;
   }) {
     this.snapshot = input.snapshot;
     this.other = input.other;
     this.#modules = input.modules;
     this.#environment = input.environment;
-    this.#path = input.path;
   }
 
   static async open(directory: string, guest: GuestKind, tier: RestoreTier): Promise<GuestRuns> {
@@ -83,7 +80,7 @@ export class GuestRuns {
       control: new ControlMemory(),
       memories: new MemoryPool(createRestorer(tier)),
     };
-    return new GuestRuns({ snapshot, other, modules, environment, path: PATHS[guest] });
+    return new GuestRuns({ snapshot, other, modules, environment });
   }
 
   /** A slot as new, clean. */
@@ -95,7 +92,7 @@ export class GuestRuns {
 
   /** Serves one request; the slot is dirty afterwards. @throws when the answer is not 200 */
   async serve(slot: Slot): Promise<void> {
-    const sent = await serve(slot, this.#path);
+    const sent = await serve(slot, PATH);
     if (sent?.status !== 200) throw new Error(`the guest answered ${JSON.stringify(sent)}`);
   }
 }

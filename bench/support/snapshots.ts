@@ -15,10 +15,9 @@ import {
 } from '../../src/snapshot/manifest.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
 import type { Digest } from '../../src/wasm/plan.ts';
-import { buildGuest, type GuestName } from '../../test/guests/build.ts';
-import { componentFile } from './components.ts';
+import { APPS, componentFile, watComponent, type Tell, type WatOptions } from './components.ts';
 
-const APPS = join(import.meta.dirname, '../apps');
+export { appComponent } from './components.ts';
 
 /** Nothing is made durable: a store of ten thousand snapshots would be waited for, and is thrown away. */
 const unsynced: FileOps = {
@@ -28,34 +27,54 @@ const unsynced: FileOps = {
   syncDirectory: () => Promise.resolve(),
 };
 
-/** A store of the bench's own, gone when it ends. */
+/** A store of the bench's own, gone when it is disposed of or the process ends. */
 export class BenchStore implements Disposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'thaw-bench-'));
   readonly store = SnapshotStore.open(this.directory, { create: true, ops: unsynced });
+  readonly #tell: Tell | undefined;
+
+  /** @param tell what is being built, which takes seconds; on stderr unless given */
+  constructor(tell?: Tell) {
+    this.#tell = tell;
+    process.on('exit', this.#remove);
+  }
 
   /** Builds an app of bench/apps over its engine, as `thaw build` does, and names the snapshot. */
   async buildApp(name: string): Promise<Frozen> {
-    const baseOf = engineLayers(this.store, async () => readFile(await componentFile(ENGINE_APP)));
-    const frozen = await freeze(await readFile(await appComponent(name)), this.store, { baseOf });
-    await this.store.setRef(name, frozen.digest, `bench/apps/${name}.js`);
+    return this.freezeScript(name, join(APPS, `${name}.js`));
+  }
+
+  /** The same for any app in JavaScript or TypeScript. @param source path of its file */
+  async freezeScript(name: string, source: string): Promise<Frozen> {
+    const buildEngine = async (): Promise<Uint8Array> => readFile(await componentFile(ENGINE_APP, this.#tell));
+    return this.#freeze(name, await componentFile(source, this.#tell), buildEngine);
+  }
+
+  /** Freezes a core module or a component of bench/apps that is text, and names the snapshot. */
+  async freezeWat(name: string, options?: WatOptions): Promise<Frozen> {
+    return this.#freeze(name, await watComponent(name, options), null);
+  }
+
+  /** Freezes a component. @param path of its file */
+  freezeComponent(name: string, path: string): Promise<Frozen> {
+    return this.#freeze(name, path, null);
+  }
+
+  async #freeze(name: string, path: string, buildEngine: (() => Promise<Uint8Array>) | null): Promise<Frozen> {
+    const baseOf = engineLayers(this.store, buildEngine);
+    const frozen = await freeze(await readFile(path), this.store, { baseOf });
+    await this.store.setRef(name, frozen.digest, 'a bench');
     return frozen;
   }
 
-  /** Freezes a guest of the tests, and names the snapshot. */
-  async freezeGuest(name: GuestName): Promise<Frozen> {
-    const frozen = await freeze(await buildGuest(name), this.store);
-    await this.store.setRef(name, frozen.digest, `test/guests ${name}`);
-    return frozen;
-  }
+  readonly #remove = (): void => rmSync(this.directory, { recursive: true, force: true });
 
   [Symbol.dispose](): void {
+    process.off('exit', this.#remove);
     this.store.close();
-    rmSync(this.directory, { recursive: true, force: true });
+    this.#remove();
   }
 }
-
-/** The component of an app of bench/apps, as a file. */
-export const appComponent = (name: string): Promise<string> => componentFile(join(APPS, `${name}.js`));
 
 /** Text that is looked for in an image, and what takes its place: of the same length. */
 export type Replacement = readonly [marker: string, text: string];

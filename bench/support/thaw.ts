@@ -1,8 +1,9 @@
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { PACKAGE_ROOT } from '../../src/package.ts';
 import { Child } from './child.ts';
 
-const BIN = join(import.meta.dirname, '../../bin/thaw.js');
+const BIN = join(PACKAGE_ROOT, 'bin/thaw.js');
 
 /** What a route of the config may have here. */
 type Route = {

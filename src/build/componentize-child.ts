@@ -1,6 +1,7 @@
 /**
  * A process of its own for componentize-js, which blocks for seconds, gives the app's output to the process's stdout,
  * and leaves files behind when it fails. Runs in the scratch directory, on what componentize.ts put there.
+ * Argument: the program to run in place of Wizer; wizer-shim without one.
  */
 import { writeFile } from 'node:fs/promises';
 import { createRequire } from 'node:module';
@@ -18,16 +19,17 @@ async function wizerOfComponentize(): Promise<string> {
   return wizer.default;
 }
 
-/** An executable that runs wizer-shim in front of Wizer. */
-async function writeShim(path: string): Promise<void> {
-  const shim = fileURLToPath(new URL(`./wizer-shim${extname(import.meta.url)}`, import.meta.url));
+const WIZER_SHIM = fileURLToPath(new URL(`./wizer-shim${extname(import.meta.url)}`, import.meta.url));
+
+/** An executable that runs a shim, which is given the path of Wizer first. */
+async function writeShim(path: string, shim: string): Promise<void> {
   const command = [process.execPath, shim, await wizerOfComponentize()].map(quote).join(' ');
   await writeFile(path, `#!/bin/sh\nexec ${command} "$@"\n`, { mode: 0o755 });
 }
 
 try {
   const { componentize } = await buildTools()('@bytecodealliance/componentize-js');
-  await writeShim('wizer');
+  await writeShim('wizer', process.argv[2] ?? WIZER_SHIM);
   const { component } = await componentize({
     sourcePath: 'app.js',
     // @ts-expect-error: missing in its types; the name in stack traces

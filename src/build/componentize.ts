@@ -4,8 +4,8 @@ import { fileURLToPath } from 'node:url';
 import { ThawError } from '../errors.ts';
 import { bundleApp, displayPath } from './bundle.ts';
 import { initError } from './init-errors.ts';
-import { runTool } from './run-tool.ts';
-import { withScratch } from './scratch.ts';
+import { runTool, type ToolRun } from './run-tool.ts';
+import { withScratch, type Scratch } from './scratch.ts';
 import type { Tools } from './tools.ts';
 import { JAVASCRIPT_WORLD, writeWit } from './wit.ts';
 
@@ -19,6 +19,23 @@ const INIT_TIMEOUT_MS = 300_000;
 const READY = 'thaw:ready\n';
 
 const CHILD = fileURLToPath(new URL(`./componentize-child${extname(import.meta.url)}`, import.meta.url));
+
+/**
+ * Runs componentize-js on a bundle, in a process and a directory of its own. The component is `app.wasm` there.
+ *
+ * @param shim the program that stands in for Wizer, unless it is wizer-shim
+ */
+export async function runComponentize(
+  scratch: Scratch,
+  code: string,
+  tools: Tools,
+  { timeoutMs = INIT_TIMEOUT_MS, shim }: { readonly timeoutMs?: number; readonly shim?: string } = {},
+): Promise<ToolRun> {
+  await writeFile(join(scratch.dir, 'app.js'), code);
+  await writeWit(join(scratch.dir, 'wit'), JAVASCRIPT_WORLD, tools);
+  const args = shim === undefined ? [CHILD] : [CHILD, shim];
+  return runTool(scratch, process.execPath, args, { env: { TMPDIR: scratch.dir }, timeoutMs });
+}
 
 /**
  * Builds a component from an app in JavaScript or TypeScript: bundle, then componentize-js, which evaluates the app's
@@ -40,10 +57,8 @@ export async function componentizeApp(
   const { code, map } = await bundleApp(input, tools);
   await tools('@bytecodealliance/componentize-js');
   return withScratch(async (scratch) => {
-    await writeFile(join(scratch.dir, 'app.js'), code);
-    await writeWit(join(scratch.dir, 'wit'), JAVASCRIPT_WORLD, tools);
     progress('running the top level and freezing it with Wizer');
-    const run = await runTool(scratch, process.execPath, [CHILD], { env: { TMPDIR: scratch.dir }, timeoutMs });
+    const run = await runComponentize(scratch, code, tools, { timeoutMs });
     if (run.timedOut) {
       const limit = `${timeoutMs / 1000} s`;
       throw new ThawError('BUILD_INIT_FAILED', `the top level of ${displayPath(input)} did not end within ${limit}`);

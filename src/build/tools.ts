@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module';
 import { ThawError, messageOf } from '../errors.ts';
+import { readPackageJson } from '../package.ts';
 
 /** What each optional package gives. They weigh 340 MB and an edge box has none of them: never import one statically. */
 type ToolModules = {
@@ -23,11 +23,7 @@ const MISSING = new Set<unknown>(['ERR_MODULE_NOT_FOUND', 'MODULE_NOT_FOUND', 'E
 const codeOf = (error: unknown): unknown => (error instanceof Error && 'code' in error ? error.code : undefined);
 
 /** The version of an optional package that this version of thaw was tested with. */
-function wantedVersion(name: ToolName): string {
-  const require = createRequire(import.meta.url);
-  const { optionalDependencies } = require('../../package.json') as { optionalDependencies: Record<string, string> };
-  return optionalDependencies[name] ?? 'latest';
-}
+const wantedVersion = (name: ToolName): string => readPackageJson().optionalDependencies[name] ?? 'latest';
 
 /** Wizer's package loads on every platform, but its executable is a package of its own that some platforms lack. */
 const isWizerWithoutExecutable = (name: ToolName, error: unknown): boolean =>

@@ -3,6 +3,7 @@ import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import type { EdgeConfig } from '../config/schema.ts';
 import { ThawError } from '../errors.ts';
+import { readPackageJson } from '../package.ts';
 import { SNAPSHOT_FORMAT } from '../snapshot/manifest.ts';
 
 /** Sources of apps lie here, beside the config: `apps/hello.js` or `apps/hello/index.ts` for the snapshot `hello`. */
@@ -80,7 +81,6 @@ function digestOf(directory: string, files: readonly string[]): string {
 }
 
 function builderVersions(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  const { version, optionalDependencies } = JSON.parse(text) as Record<string, unknown>;
+  const { version, optionalDependencies } = readPackageJson();
   return JSON.stringify([version, optionalDependencies]);
 }

@@ -8,7 +8,7 @@ import { concurrently, eventually, freezeGuests, hostRoute, serve } from './supp
 
 /** The guest wat-two, with `change` in place of what it does after it has written its body. */
 async function changed(from: string, change: string): Promise<Uint8Array> {
-  const text = await readFile(join(import.meta.dirname, '../guests/wat/two.wat'), 'utf8');
+  const text = await readFile(join(import.meta.dirname, '../../bench/apps/two.wat'), 'utf8');
   assert.ok(text.includes(from), `two.wat has ${from}`);
   const jco = await buildTools()('@bytecodealliance/jco');
   return jco.parse(text.replace(from, change));
