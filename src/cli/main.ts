@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { Command } from 'commander';
+import { readPackageJson } from '../package.ts';
 import { reportError } from './report-error.ts';
 
 type CommandModule = { readonly define: (command: Command) => void };
@@ -22,6 +22,7 @@ const COMMANDS: readonly {
   { name: 'check', summary: 'check a config and the snapshots that it names', load: () => import('./check.ts') },
   { name: 'serve', summary: 'serve the routes of a config', load: () => import('./serve.ts') },
   { name: 'up', summary: 'build the apps beside a config, then serve it', load: () => import('./up.ts') },
+  { name: 'bench', summary: 'measure how fast apps start on this machine', load: () => import('./bench.ts') },
   { name: 'doctor', summary: 'show what this machine can do for thaw', load: () => import('./doctor.ts') },
 ];
 
@@ -31,16 +32,11 @@ const EXAMPLES = `Examples:
   thaw ls                    list the snapshots
 `;
 
-function version(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
-  return (JSON.parse(text) as { version: string }).version;
-}
-
 /** The command line, with those commands whole that `args` may be about; the others have their name and summary. */
 async function createProgram(args: readonly string[]): Promise<Command> {
   const program = new Command('thaw')
     .description('Serve HTTP with WebAssembly components frozen into snapshots.')
-    .version(version())
+    .version(readPackageJson().version)
     .addHelpText('before', EXAMPLES)
     .showHelpAfterError('See thaw --help.')
     .configureOutput({ outputError: (text, write) => write(text.replace(/^error:/, 'thaw:')) })
