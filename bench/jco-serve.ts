@@ -1,8 +1,6 @@
-import { copyFileSync } from 'node:fs';
-import { join } from 'node:path';
 import { closedLoop, getOnce, type LoadResult } from './support/load.ts';
 import { readOptions } from './support/options.ts';
-import { serveJco } from './support/peers.ts';
+import { serveJco } from './support/peers/jco.ts';
 import { Report, number, spreadText } from './support/report.ts';
 import { BenchStore, appComponent } from './support/snapshots.ts';
 import { inOrder, ratios, spreadOf } from './support/statistics.ts';
@@ -76,7 +74,7 @@ function tell(report: Report, results: Results, [thaw, jco]: readonly [Side, Sid
 
 /** What jco does without isolation: a StarlingMonkey instance is made for one request. */
 async function tryWithoutIsolation(report: Report, component: string): Promise<void> {
-  await using jco = await serveJco(component, null);
+  await using jco = await serveJco(component, 'none');
   const answers: string[] = [];
   for (let request = 1; request <= 2; request++) {
     const answer = await getOnce(jco.url, `/${request}`).then(
@@ -91,9 +89,7 @@ async function tryWithoutIsolation(report: Report, component: string): Promise<v
 const report = new Report('jco-serve', options);
 using snapshots = new BenchStore();
 await snapshots.buildApp('hello');
-// jco names what it generates after the file.
-const component = join(snapshots.directory, 'hello.wasm');
-copyFileSync(await appComponent('hello'), component);
+const component = await appComponent('hello');
 {
   await using thaw = await serveThaw({
     store: snapshots.directory,

@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { readFileSync, readdirSync } from 'node:fs';
 import { createInterface } from 'node:readline';
 import type { Readable } from 'node:stream';
+import { atExit } from './at-exit.ts';
 
 /** A server that says nothing is given up after this: the slowest, jco, translates its component first. */
 const START_MS = 60_000;
@@ -24,6 +25,7 @@ export class Child implements AsyncDisposable {
   readonly #process: ChildProcess;
   readonly #lines: string[] = [];
   readonly #exited: Promise<unknown>;
+  readonly #forget: () => void;
   #waiting: { readonly pattern: RegExp; readonly found: (match: RegExpExecArray) => void }[] = [];
 
   constructor({ name, command, cwd, env }: ChildInput) {
@@ -35,7 +37,7 @@ export class Child implements AsyncDisposable {
     for (const stream of [this.#process.stdout, this.#process.stderr]) {
       createInterface({ input: stream as Readable }).on('line', (line) => this.#take(line));
     }
-    process.on('exit', this.#kill);
+    this.#forget = atExit(this.#kill);
   }
 
   get pid(): number {
@@ -82,13 +84,12 @@ export class Child implements AsyncDisposable {
   /** Bytes of memory by a field of /proc/<pid>/status: `VmRSS` now, `VmHWM` at most, `VmSize` reserved. */
   memory(field: 'VmRSS' | 'VmHWM' | 'VmSize'): number {
     const status = readFileSync(`/proc/${this.pid}/status`, 'latin1');
-    return Number(new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1] ?? Number.NaN) * 1024;
+    return bytesOf(status, field) ?? Number.NaN;
   }
 
   /** CPU time of the whole process group so far. Unlike the time of day, it stays the same on a machine that is busy. */
   get cpuSeconds(): number {
-    const pids = readdirSync('/proc').filter((name) => /^\d+$/.test(name));
-    return groupTicks(pids.map(statOf), this.pid) / TICKS_PER_SECOND;
+    return groupTicks(allStats(), this.pid) / TICKS_PER_SECOND;
   }
 
   /** Open file descriptors. */
@@ -101,25 +102,43 @@ export class Child implements AsyncDisposable {
     return readFileSync(`/proc/${this.pid}/maps`, 'latin1').split('\n').length - 1;
   }
 
+  /** Resident memory of all processes of the group, in bytes; what several of them share counts for each. */
+  get groupResidentBytes(): number {
+    const pids = groupOf(allStats(), this.pid).map(({ pid }) => pid);
+    return pids.reduce((sum, pid) => sum + (bytesOf(processFile(pid, 'status'), 'VmRSS') ?? 0), 0);
+  }
+
+  /** Stops the group's work until `resume`: a server that waits for its turn must not take time from the one measured. */
+  pause(): void {
+    this.#signal('SIGSTOP');
+  }
+
+  resume(): void {
+    this.#signal('SIGCONT');
+  }
+
   /** SIGTERM, and SIGKILL to whatever of the group is left. */
   async stop(): Promise<void> {
     if (this.isRunning) {
+      this.resume();
       this.#process.kill('SIGTERM');
       const killer = setTimeout(this.#kill, STOP_MS);
       await this.#exited;
       clearTimeout(killer);
     }
     this.#kill();
-    process.off('exit', this.#kill);
+    this.#forget();
   }
 
-  readonly #kill = (): void => {
+  readonly #kill = (): void => this.#signal('SIGKILL');
+
+  #signal(signal: NodeJS.Signals): void {
     try {
-      process.kill(-this.pid, 'SIGKILL');
+      process.kill(-this.pid, signal);
     } catch {
       // The group is gone already.
     }
-  };
+  }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.stop();
@@ -129,9 +148,21 @@ export class Child implements AsyncDisposable {
 /** USER_HZ, the same on all Linux architectures that Node runs on. */
 const TICKS_PER_SECOND = 100;
 
-function statOf(pid: string): string {
+/** `VmRSS:	   43112 kB` in bytes; null where there is no such line, as for a process that has ended. */
+const bytesOf = (status: string, field: string): number | null => {
+  const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
+  return kibibytes === undefined ? null : Number(kibibytes) * 1024;
+};
+
+/** The text of /proc/<pid>/stat of every process. */
+const allStats = (): string[] =>
+  readdirSync('/proc')
+    .filter((name) => /^\d+$/.test(name))
+    .map((pid) => processFile(pid, 'stat'));
+
+function processFile(pid: string, name: 'stat' | 'status'): string {
   try {
-    return readFileSync(`/proc/${pid}/stat`, 'latin1');
+    return readFileSync(`/proc/${pid}/${name}`, 'latin1');
   } catch {
     // It has ended meanwhile.
     return '';
@@ -142,14 +173,16 @@ function statOf(pid: string): string {
  * User and system time, in clock ticks, of the processes of one group.
  * @param stats the text of /proc/<pid>/stat of all processes
  */
-export function groupTicks(stats: readonly string[], group: number): number {
-  let ticks = 0;
-  for (const stat of stats) {
+export const groupTicks = (stats: readonly string[], group: number): number =>
+  groupOf(stats, group).reduce((sum, { ticks }) => sum + ticks, 0);
+
+function groupOf(stats: readonly string[], group: number): { readonly pid: string; readonly ticks: number }[] {
+  return stats.flatMap((stat) => {
     // The name, in parentheses, may contain anything. After it: state, parent, group, …, user (12th), system (13th).
     const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
-    if (Number(fields[2]) === group) ticks += Number(fields[11]) + Number(fields[12]);
-  }
-  return ticks;
+    if (Number(fields[2]) !== group) return [];
+    return [{ pid: stat.slice(0, stat.indexOf(' ')), ticks: Number(fields[11]) + Number(fields[12]) }];
+  });
 }
 
 /** Whether a command can be run; benches that need it are skipped where it cannot. */

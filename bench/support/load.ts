@@ -8,7 +8,7 @@ import { quantile } from './statistics.ts';
  * sockets because what Node's own client takes, some 50 µs a request, is as much as what is measured.
  */
 
-/** An answer that takes longer is a failure. */
+/** An answer that takes longer is a failure, unless told otherwise. */
 const PATIENCE_MS = 30_000;
 
 export class Connection {
@@ -17,11 +17,11 @@ export class Connection {
   #parser = new ResponseParser();
   #pending: PromiseWithResolvers<Response> | null = null;
 
-  private constructor(socket: Socket, host: string) {
+  private constructor(socket: Socket, host: string, patienceMs: number) {
     this.#socket = socket;
     this.#host = host;
     socket.setNoDelay(true);
-    socket.setTimeout(PATIENCE_MS, () => socket.destroy(new Error(`no answer in ${PATIENCE_MS} ms`)));
+    socket.setTimeout(patienceMs, () => socket.destroy(new Error(`no answer in ${patienceMs} ms`)));
     socket.on('data', (arrived: Buffer) => this.#guarded(() => this.#parser.push(arrived)));
     socket.on('error', (error) => this.#fail(error));
     socket.on('close', () => {
@@ -30,10 +30,15 @@ export class Connection {
     });
   }
 
-  static async open({ hostname, port, host }: URL): Promise<Connection> {
+  static async open({ hostname, port, host }: URL, patienceMs = PATIENCE_MS): Promise<Connection> {
     const socket = connect(Number(port), hostname);
     await once(socket, 'connect');
-    return new Connection(socket, host);
+    return new Connection(socket, host, patienceMs);
+  }
+
+  /** Whether a request can be sent: servers close connections that are idle for long. */
+  get isOpen(): boolean {
+    return this.#socket.readyState === 'open';
   }
 
   /** @throws when the connection ends before the answer has, or the answer is not HTTP */
@@ -71,14 +76,18 @@ export class Connection {
 }
 
 /** One request, on its own connection. */
-export async function getOnce(url: URL, path: string): Promise<Response> {
-  const connection = await Connection.open(url);
+export async function getOnce(url: URL, path: string, patienceMs = PATIENCE_MS): Promise<Response> {
+  const connection = await Connection.open(url, patienceMs);
   try {
     return await connection.get(path);
   } finally {
     connection.close();
   }
 }
+
+/** A wrong answer, for people. */
+export const describeResponse = ({ status, body }: Response): string =>
+  `${status} ${JSON.stringify(body.slice(0, 100))}`;
 
 export type LoadInput = {
   readonly url: URL;
@@ -152,7 +161,7 @@ class LoadRun {
     this.#latencies.push(performance.now() - sent);
     if (!this.#input.isRight(response, index)) {
       this.#wrong++;
-      this.#complaint ??= `request ${index}: ${response.status} ${JSON.stringify(response.body.slice(0, 100))}`;
+      this.#complaint ??= `request ${index}: ${describeResponse(response)}`;
     }
     if (!response.keepAlive) connection.close();
     return response.keepAlive;

@@ -20,7 +20,8 @@ export function quantile(sorted: ArrayLike<number>, at: number): number {
   const below = Math.floor(position);
   const low = sorted[below] ?? Number.NaN;
   const high = sorted[Math.ceil(position)] ?? Number.NaN;
-  return low + (high - low) * (position - below);
+  // A value that is hit is the quantile as it stands: -0 + 0 would be 0.
+  return position === below ? low : low + (high - low) * (position - below);
 }
 
 /** Median and quartiles; NaN without values. */

@@ -26,6 +26,9 @@ export function parseWrk(output: string): WrkResult {
   return { perSecond, p50: percentile(50), p99: percentile(99), failed };
 }
 
+/** An answer that takes longer counts as failed; wrk's own two seconds are less than slow servers take under load. */
+const TIMEOUT = '30s';
+
 export type WrkInput = {
   readonly url: string;
   readonly connections: number;
@@ -37,6 +40,6 @@ export type WrkInput = {
 /** One thread of wrk against a URL. */
 export async function runWrk({ url, connections, seconds, prefix = [] }: WrkInput): Promise<WrkResult> {
   const wrk = ['wrk', '--threads', '1', '--connections', String(connections), '--duration', `${seconds}s`];
-  const [file, ...args] = [...prefix, ...wrk, '--latency', url];
+  const [file, ...args] = [...prefix, ...wrk, '--timeout', TIMEOUT, '--latency', url];
   return parseWrk((await promisify(execFile)(file ?? 'wrk', args)).stdout);
 }
