@@ -1,4 +1,5 @@
 import { ThawError, messageOf } from '../errors.ts';
+import { compileCode } from '../runtime/stop-page.ts';
 import type { CompiledModule } from '../runtime/code.ts';
 import { memoryNeeds } from '../runtime/instance.ts';
 import { handlerOf } from '../runtime/snapshot.ts';
@@ -84,7 +85,7 @@ async function compileKept(modules: readonly CoreModule[], plan: LinkPlan): Prom
 /** The rewriter reads code; whether its types are right is V8's to say. */
 async function compile(code: Uint8Array, what: string): Promise<WebAssembly.Module> {
   try {
-    return await WebAssembly.compile(code);
+    return await compileCode(code);
   } catch (cause) {
     if (!(cause instanceof WebAssembly.CompileError)) throw cause;
     throw new ThawError('WASM_MALFORMED', `${what} is not valid: ${messageOf(cause)}`, { cause });

@@ -2,6 +2,7 @@ import { LRUCache } from 'lru-cache';
 import type { Manifest, ObjectRef } from '../snapshot/manifest.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
 import type { Digest, ModuleShape } from '../wasm/plan.ts';
+import { compileCode } from './stop-page.ts';
 
 /** A core module, compiled, with what the rewriter says it needs. */
 export type CompiledModule = { readonly module: WebAssembly.Module; readonly shape: ModuleShape };
@@ -61,4 +62,4 @@ export class CodeCache {
 export const compileFrom =
   (store: SnapshotStore) =>
   async (code: ObjectRef, role: string): Promise<WebAssembly.Module> =>
-    WebAssembly.compile(store.readObject(code, role));
+    compileCode(store.readObject(code, role));

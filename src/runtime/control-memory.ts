@@ -2,6 +2,7 @@ import { ThawError } from '../errors.ts';
 import {
   CONTROL_HEADROOM_WORD,
   CONTROL_LIMIT_WORD,
+  CONTROL_MEMORY_PAGES,
   CONTROL_PAGES,
   CONTROL_PAGES_WORD,
   CONTROL_RECORD_BYTES,
@@ -9,6 +10,7 @@ import {
 } from './control.ts';
 import { newDoorbell } from './doorbell.ts';
 import { Meter } from './meter.ts';
+import { StopPage } from './stop-page.ts';
 import { WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 
 /** Logical size and limit of one memory, in 64 KiB pages. */
@@ -18,7 +20,7 @@ export type MemorySize = { readonly pages: number; readonly limit: number };
 export type ControlLink = { readonly memory: WebAssembly.Memory; readonly doorbell: SharedArrayBuffer };
 
 export const newControlMemory = (): WebAssembly.Memory =>
-  new WebAssembly.Memory({ initial: CONTROL_PAGES, maximum: CONTROL_PAGES, shared: true });
+  new WebAssembly.Memory({ initial: CONTROL_MEMORY_PAGES, maximum: CONTROL_MEMORY_PAGES, shared: true });
 
 /**
  * The control memory of one thread and the allocation of its records. Record 0 belongs to nobody: the rewriter
@@ -36,7 +38,7 @@ export class ControlMemory {
   constructor(link: ControlLink = { memory: newControlMemory(), doorbell: newDoorbell() }) {
     this.memory = link.memory;
     this.#words = new Int32Array(link.memory.buffer);
-    this.meter = new Meter(this.#words, new Int32Array(link.doorbell));
+    this.meter = new Meter(this.#words, new Int32Array(link.doorbell), new StopPage(link.memory.buffer));
   }
 
   /**

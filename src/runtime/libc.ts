@@ -38,6 +38,7 @@ function bind<Args extends unknown[]>(prototype: string): (...args: Args) => num
 const mmapRaw = bind<[bigint, number, number, number, number, number]>(
   'intptr_t mmap(uintptr_t addr, size_t len, int prot, int flags, int fd, int64_t off)',
 );
+const mprotectRaw = bind<[bigint, number, number]>('int mprotect(uintptr_t addr, size_t len, int prot)');
 const madviseRaw = bind<[bigint, number, number]>('int madvise(uintptr_t addr, size_t len, int advice)');
 const ioctlRaw = bind<[number, number, BigUint64Array]>('int ioctl(int fd, ulong request, void* arg)');
 const getrusageRaw = bind<[number, BigInt64Array]>('int getrusage(int who, void* usage)');
@@ -45,6 +46,8 @@ const getpagesizeRaw = bind<[]>('int getpagesize()');
 const clockGettimeRaw = bind<[number, BigInt64Array]>('int clock_gettime(int clock, void* time)');
 
 // Linux uapi, the same numbers on x86-64 and arm64.
+const PROT_NONE = 0;
+const PROT_READ = 0x1;
 const PROT_READ_WRITE = 0x1 | 0x2;
 const MAP_PRIVATE = 0x02;
 const MAP_FIXED = 0x10;
@@ -52,6 +55,15 @@ const MAP_ANONYMOUS = 0x20;
 const MADV_DONTNEED = 4;
 const MADV_NOHUGEPAGE = 15;
 const RUSAGE_THREAD = 1;
+
+/** Whether there are native calls at all. */
+export function canCallLibc(): boolean {
+  try {
+    return kernelPageBytes() > 0;
+  } catch {
+    return false;
+  }
+}
 
 function fail(call: string): never {
   throw new ThawError('INTERNAL', `${call} failed with ${lastErrno()}`);
@@ -82,6 +94,12 @@ export function mapZeroes(address: bigint, length: number): void {
  */
 export function adviseSmallPages(address: bigint, length: number): void {
   madviseRaw(address, length, MADV_NOHUGEPAGE);
+}
+
+/** Lets whole pages be read, or not be touched at all. */
+export function setAccess(address: bigint, length: number, access: 'read' | 'none'): void {
+  if (mprotectRaw(address, length, access === 'read' ? PROT_READ : PROT_NONE) !== 0)
+    fail(`mprotect of ${length} bytes`);
 }
 
 /** Drops private pages: the next access sees the mapped file again, or zeroes. */

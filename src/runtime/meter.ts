@@ -1,5 +1,5 @@
 import { ColdCode } from './cold-code.ts';
-import { CONTROL_CLOCK, CONTROL_DEADLINE, CONTROL_SEGMENT } from './control.ts';
+import { CONTROL_CLOCK, CONTROL_CLOSED, CONTROL_DEADLINE, CONTROL_SEGMENT } from './control.ts';
 import { invariant } from '../errors.ts';
 import { ringDoorbell } from './doorbell.ts';
 import { ThreadClock } from './thread-clock.ts';
@@ -10,13 +10,16 @@ import { ThreadClock } from './thread-clock.ts';
  * A request runs in segments: from a call into the guest, or from where its suspended stack goes on, to where it suspends,
  * returns or traps. One guest at a time runs on a thread, so the thread has one word that says which segment runs. The
  * thread counts it up at both ends of a segment; the watchdog, on a thread of its own, sets its sign bit when the segment's
- * deadline has passed; the checks in the guest's code, and every host call, look at the sign.
+ * deadline has passed, and closes the stop page, so that the checks in the guest's code trap. Every host call looks at the
+ * sign.
  *
  * Invariant: the sign bit stops the segment whose number it is set in, and no other. For
  * - the watchdog sets it by compare-exchange against the number that it read before the deadline, so it fails if that
  *   segment has ended meanwhile (a number comes again after 2³⁰ segments);
  * - the deadline is written between two segments, so the one read while the number stood still is that segment's;
- * - the thread ends a segment by exchange: a sign that was set before is seen, one set after is impossible.
+ * - the thread ends a segment by exchange: a sign that was set before is seen, one set after is impossible;
+ * - whoever sets the sign closes the stop page, and the thread that sees the sign opens it when that is done: between two
+ *   segments it is open.
  */
 
 /** The sign bit of {@link CONTROL_SEGMENT}. */
@@ -28,6 +31,13 @@ export const isRunning = (segment: number): boolean => segment > 0 && (segment &
 
 const SEGMENT = CONTROL_SEGMENT >> 2;
 const DEADLINE = CONTROL_DEADLINE >> 2;
+const CLOSED = CONTROL_CLOSED >> 2;
+
+/** A page that stops whatever runs while it is closed; see stop-page.ts. */
+export type Barrier = { close(): void; open(): void };
+
+/** The watchdog closes the page right after it has set the sign, unless it was ended in between. */
+const CLOSING_MS = 1000;
 
 /**
  * A segment of up to so many milliseconds on the machine's clock is taken as it is. In a longer one the kernel may have
@@ -41,7 +51,10 @@ export class Meter {
   readonly #words: Int32Array;
   readonly #doorbell: Int32Array;
   readonly #clock: ThreadClock;
+  readonly #page: Barrier;
   readonly #now: () => number;
+  /** Whether the running segment had no time left when it began, so that the page was closed here. */
+  #hadNoTime = false;
   /** Whose segment runs. Null exactly when the number is even. */
   #running: Account | null = null;
   #segment = 0;
@@ -53,11 +66,13 @@ export class Meter {
   constructor(
     words: Int32Array,
     doorbell: Int32Array,
+    page: Barrier,
     clock = new ThreadClock(),
     now: () => number = () => performance.now(),
   ) {
     this.#words = words;
     this.#doorbell = doorbell;
+    this.#page = page;
     this.#clock = clock;
     this.#now = now;
     words[CONTROL_CLOCK >> 2] = clock.id;
@@ -72,7 +87,9 @@ export class Meter {
     this.#begunMs = this.#now();
     this.#begunMicros = this.#clock.about(this.#begunMs);
     Atomics.store(this.#words, DEADLINE, (this.#begunMicros + left * 1000) | 0);
-    Atomics.store(this.#words, SEGMENT, left > 0 ? segment : segment | STOPPED);
+    this.#hadNoTime = left <= 0;
+    if (this.#hadNoTime) this.#page.close();
+    Atomics.store(this.#words, SEGMENT, this.#hadNoTime ? segment | STOPPED : segment);
     ringDoorbell(this.#doorbell);
   }
 
@@ -90,8 +107,22 @@ export class Meter {
     const account = this.#running;
     if (account === null) return;
     const last = Atomics.exchange(this.#words, SEGMENT, this.#next());
+    if (last < 0) this.#reopen(last & NUMBER_MASK);
     this.#running = null;
     account.add(this.#elapsedMs(), last < 0);
+  }
+
+  /** Opens the page once whoever stopped the segment has closed it. */
+  #reopen(segment: number): void {
+    const deadline = this.#hadNoTime ? 0 : performance.now() + CLOSING_MS;
+    for (let closed = this.#closed(); closed !== segment && performance.now() < deadline; closed = this.#closed()) {
+      Atomics.wait(this.#words, CLOSED, closed, 1);
+    }
+    this.#page.open();
+  }
+
+  #closed(): number {
+    return Atomics.load(this.#words, CLOSED);
   }
 
   #elapsedMs(): number {

@@ -1,15 +1,18 @@
-import { CONTROL_CLOCK, CONTROL_DEADLINE, CONTROL_SEGMENT } from './control.ts';
+import { CONTROL_CLOCK, CONTROL_CLOSED, CONTROL_DEADLINE, CONTROL_SEGMENT } from './control.ts';
 import { AWAKE, ASLEEP, ENDED } from './doorbell.ts';
-import { isRunning, STOPPED } from './meter.ts';
+import { isRunning, STOPPED, type Barrier } from './meter.ts';
 import { clockMicros } from './thread-clock.ts';
+
+/** A thread that is watched: its control memory, and what stops it. */
+export type Watched = { readonly words: Int32Array; readonly page: Barrier };
 
 /** Looks at the segments that run on some threads, and stops those that are over their deadline. */
 export class Watch {
   readonly #threads: readonly WatchedThread[];
 
-  /** @param controls the control memories of the threads @param read what the clock with an id says, in microseconds */
-  constructor(controls: readonly Int32Array[], read = clockMicros) {
-    this.#threads = controls.map((words) => new WatchedThread(words, read));
+  /** @param read what the clock with an id says, in microseconds */
+  constructor(threads: readonly Watched[], read = clockMicros) {
+    this.#threads = threads.map((watched) => new WatchedThread(watched, read));
   }
 
   /** @returns microseconds until a deadline passes, or null when nothing runs; `isQuiet`: nothing ran since the last look */
@@ -27,13 +30,15 @@ export class Watch {
 
 class WatchedThread {
   readonly #words: Int32Array;
+  readonly #page: Barrier;
   readonly #read: (clock: number) => number | null;
   /** The word at the last look. */
   #segment = 0;
   #hasMoved = false;
 
-  constructor(words: Int32Array, read: (clock: number) => number | null) {
+  constructor({ words, page }: Watched, read: (clock: number) => number | null) {
     this.#words = words;
+    this.#page = page;
     this.#read = read;
   }
 
@@ -55,8 +60,16 @@ class WatchedThread {
     const left = (deadline - now) | 0;
     if (left > 0) return left;
     // Fails when the segment has ended meanwhile: then there was nothing to stop.
-    Atomics.compareExchange(this.#words, CONTROL_SEGMENT >> 2, segment, segment | STOPPED);
+    const word = CONTROL_SEGMENT >> 2;
+    if (Atomics.compareExchange(this.#words, word, segment, segment | STOPPED) === segment) this.#close(segment);
     return null;
+  }
+
+  /** The thread waits for this before it opens the page again. */
+  #close(segment: number): void {
+    this.#page.close();
+    Atomics.store(this.#words, CONTROL_CLOSED >> 2, segment);
+    Atomics.notify(this.#words, CONTROL_CLOSED >> 2);
   }
 }
 

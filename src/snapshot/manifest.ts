@@ -13,7 +13,7 @@ export const IMAGE_PAGE_BYTES = 4096;
  * The format of manifests, layers and code. A snapshot of another format is refused with the command that makes it anew.
  * 2: code has checks by which a guest that runs too long is stopped.
  */
-export const SNAPSHOT_FORMAT = 2;
+export const SNAPSHOT_FORMAT = 3;
 
 export type ObjectRef = { readonly digest: Digest; readonly bytes: number };
 

@@ -5,6 +5,7 @@ import {
   CONTROL_RECORD_BYTES,
   CONTROL_REFUSED_WORD,
   CONTROL_SEGMENT,
+  CONTROL_STOP_PAGE,
 } from '../runtime/control.ts';
 import { OP } from './opcodes.ts';
 import { Writer } from './writer.ts';
@@ -99,8 +100,18 @@ const EMPTY_BLOCK = 0x40;
 /** -1 as an s32. */
 const MINUS_ONE = 0x7f;
 
-/** The check at a loop head, a function entry and the like: a trap when the running segment is to stop. */
+/** The check at a loop head, a function entry and the like: a load from the stop page, which traps while that is closed. */
 export function checkCode(control: number): Uint8Array {
+  const out = new Writer().byte(OP.i32Const).s32(CONTROL_STOP_PAGE);
+  writeI32Access(out, OP.i32Load, control, 0);
+  out.byte(OP.drop);
+  // For wordCheckCode to fit in.
+  for (let left = wordCheckCode(control).length - out.length; left > 0; left--) out.byte(OP.nop);
+  return out.finish();
+}
+
+/** The same for a node that cannot close pages: a trap when the running segment is to stop. */
+export function wordCheckCode(control: number): Uint8Array {
   const out = new Writer().bytes([OP.i32Const, 0]);
   writeI32Access(out, OP.i32Load, control, CONTROL_SEGMENT);
   return out.bytes([OP.i32Const, 0, OP.i32LtS, OP.if, EMPTY_BLOCK, OP.unreachable, OP.end]).finish();

@@ -113,6 +113,7 @@ export const prefixed = (prefix: number, sub: number): number => (prefix << 12) 
 /** The instructions that thaw knows by name. */
 export const OP = {
   unreachable: 0x00,
+  nop: 0x01,
   block: 0x02,
   loop: 0x03,
   if: 0x04,
@@ -129,6 +130,7 @@ export const OP = {
   returnCallRef: 0x15,
   delegate: 0x18,
   catchAll: 0x19,
+  drop: 0x1a,
   select: 0x1b,
   tryTable: 0x1f,
   localGet: 0x20,

@@ -1,5 +1,5 @@
 import { invariant } from '../errors.ts';
-import { CONTROL_PAGES, CONTROL_PAGES_WORD } from '../runtime/control.ts';
+import { CONTROL_MEMORY_PAGES, CONTROL_PAGES_WORD } from '../runtime/control.ts';
 import { codeFacts, type MemorySite, type Site } from './analyze.ts';
 import { checkCode, growFunctionBody, writeI32Access } from './grow.ts';
 import { type CoreModule, parseModule, readerOf, SECTION, SECTION_ORDER, sectionOf } from './module.ts';
@@ -19,7 +19,8 @@ export type RewriteOptions = {
 
 /** All that the rewriter adds is called so, and no guest may use it: names of exports, and of the imported module. */
 const EXPORT_PREFIX = 'thaw:';
-const IMPORT_MODULE = 'thaw';
+export const IMPORT_MODULE = 'thaw';
+export const CONTROL_IMPORT = 'control';
 
 const EXTERN_MEMORY = 0x02;
 const EXTERN_GLOBAL = 0x03;
@@ -203,7 +204,8 @@ function writeImports(out: Writer, plan: Plan): void {
   }
   for (const { index } of shape.memories) memoryImport(IMPORT_MODULE, `memory${index}`).bytes(ANY_LIMITS);
   if (control) {
-    memoryImport(IMPORT_MODULE, 'control').byte(SHARED_WITH_MAXIMUM).u32(CONTROL_PAGES).u32(CONTROL_PAGES);
+    // Of any size: V8 leaves out loads that cannot trap, and a load within the least size cannot.
+    memoryImport(IMPORT_MODULE, CONTROL_IMPORT).byte(SHARED_WITH_MAXIMUM).u32(0).u32(CONTROL_MEMORY_PAGES);
   }
   out.section(SECTION.import, body.finish());
 }

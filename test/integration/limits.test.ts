@@ -44,6 +44,17 @@ for (const [host, path] of [
   });
 }
 
+test('guests are stopped on a node whose V8 makes no traps of faults, too', async () => {
+  const plain = await serve(
+    { threads: 1, routes: [hostRoute('as.test', 'as-table', { limits })] },
+    { store, nodeFlags: ['--disable-wasm-trap-handler'] },
+  );
+  for (let round = 0; round < 5; round++) {
+    assert.equal((await plain.send('/spin', { host: 'as.test' })).status, 503);
+    assert.equal((await plain.send('/counter', { host: 'as.test' })).text, '1 1\n');
+  }
+});
+
 test('a response that has begun is cut off, and not ended as if it were whole', async () => {
   await assert.rejects(node.send('/stream-spin', { host: 'js.test' }), /aborted/);
   assert.equal((await node.send('/hello', { host: 'js.test' })).status, 200);

@@ -17,6 +17,16 @@ class Thread {
   readonly words = new Int32Array(new SharedArrayBuffer(64));
   readonly doorbell = new Int32Array(new SharedArrayBuffer(4));
   readonly meter: Meter;
+  /** How often the stop page was closed and not opened again. */
+  closed = 0;
+  readonly page = {
+    close: () => {
+      this.closed++;
+    },
+    open: () => {
+      this.closed--;
+    },
+  };
   /** The machine's clock, and the thread's CPU time. */
   nowMs = 1000;
   cpuMs = 5;
@@ -29,7 +39,7 @@ class Thread {
       this.looks++;
       return this.cpuMs * 1000;
     };
-    this.meter = new Meter(this.words, this.doorbell, new ThreadClock(CLOCK_ID, read), () => this.nowMs);
+    this.meter = new Meter(this.words, this.doorbell, this.page, new ThreadClock(CLOCK_ID, read), () => this.nowMs);
   }
 
   /** The guest runs for so long, and the kernel has others run in between. */
@@ -45,7 +55,7 @@ class Thread {
   }
 
   watch(onRead: () => void = () => {}): Watch {
-    return new Watch([this.words], (id) => {
+    return new Watch([this], (id) => {
       assert.equal(id, CLOCK_ID);
       onRead();
       return this.cpuMs * 1000;
@@ -187,7 +197,7 @@ describe('a watch', () => {
     const thread = new Thread();
     thread.account(1).resume();
     thread.pass(1000);
-    assert.deepEqual(new Watch([thread.words], () => null).look(), { nextMicros: null, isQuiet: false });
+    assert.deepEqual(new Watch([thread], () => null).look(), { nextMicros: null, isQuiet: false });
     assert.ok(!thread.meter.isStopped);
     assert.equal(thread.words[CONTROL_CLOCK >> 2], CLOCK_ID);
   });
@@ -236,6 +246,11 @@ describe('a watch', () => {
           }
           const [account, ms] = running === null ? [null, 0] : [accounts[running] as Account, used[running] as number];
           assert.equal(isRunning(thread.segment) || thread.segment < 0, account !== null);
+          assert.equal(
+            thread.closed,
+            thread.segment < 0 ? 1 : 0,
+            'the page is closed while the running segment is to stop',
+          );
           // A segment is stopped only if its account has used what it may.
           if (account?.isOver === true) {
             seen.stopped++;

@@ -2,15 +2,25 @@ import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { parse } from '@bytecodealliance/jco';
 import * as fc from 'fast-check';
+import { withWordChecks } from '../../src/wasm/word-checks.ts';
 import { rewriteModule } from '../../src/wasm/rewrite.ts';
 import { Control, importNames, instantiate, KEEP, onePage, outcome } from './fixtures/rewritten.ts';
 
-const TRAP = 'RuntimeError: unreachable';
+/** What the checks look at, and the trap of one that finds the guest's time over. */
+type Kind = { readonly what: string; readonly adapt: (code: Uint8Array) => Uint8Array; readonly trap: string };
+
+const PAGE: Kind = { what: 'stop page', adapt: (code) => code, trap: 'RuntimeError: memory access out of bounds' };
+const WORD: Kind = { what: 'word', adapt: withWordChecks, trap: 'RuntimeError: unreachable' };
 
 /** The module with checks, and the control memory that they look at. Its import `env`.`stop` tells it to stop. */
-async function checked(wat: string): Promise<{ instance: WebAssembly.Instance; control: Control }> {
+async function checked(
+  wat: string,
+  { adapt }: Kind = PAGE,
+): Promise<{ instance: WebAssembly.Instance; control: Control }> {
   const control = new Control();
-  const { code, shape } = rewriteModule(await parse(wat), KEEP);
+  const rewritten = rewriteModule(await parse(wat), KEEP);
+  const { shape } = rewritten;
+  const code = adapt(rewritten.code);
   control.set(0, shape.memories[0]?.min ?? 0, 65_536);
   const own = Object.fromEntries(shape.memories.map(({ index }) => [`memory${index}`, onePage()]));
   const env = { stop: () => control.stop(true) };
@@ -104,71 +114,79 @@ const ROUNDS: readonly (readonly [what: string, fields: string])[] = [
 const MANY = 4096;
 const AT_LEAST = 1000;
 
-describe('a guest that is to stop', () => {
-  for (const [what, fields] of ROUNDS) {
-    test(`traps in ${what}, and runs to the end when it is not`, async () => {
-      const { instance, control } = await checked(`(module ${fields})`);
-      control.stop(true);
-      assert.equal(outcome(instance, 'run', MANY), TRAP);
-      control.stop(false);
-      const rounds = outcome(instance, 'run', MANY);
-      assert.ok(typeof rounds === 'number' && rounds >= AT_LEAST, `${rounds} rounds`);
-    });
-  }
+for (const kind of [PAGE, WORD]) {
+  describe(`a guest that is to stop, its checks at the ${kind.what}`, () => {
+    for (const [what, fields] of ROUNDS) {
+      test(`traps in ${what}, and runs to the end when it is not`, async () => {
+        const { instance, control } = await checked(`(module ${fields})`, kind);
+        control.stop(true);
+        assert.equal(outcome(instance, 'run', MANY), kind.trap);
+        control.stop(false);
+        const rounds = outcome(instance, 'run', MANY);
+        assert.ok(typeof rounds === 'number' && rounds >= AT_LEAST, `${rounds} rounds`);
+      });
+    }
 
-  test('traps soon in straight code, however long it is', async () => {
-    const step = '(global.set $i (i32.add (global.get $i) (i32.const 1)))';
-    const { instance, control } = await checked(`(module
+    test('traps soon in straight code, however long it is', async () => {
+      const step = '(global.set $i (i32.add (global.get $i) (i32.const 1)))';
+      const { instance, control } = await checked(
+        `(module
       (import "env" "stop" (func $stop))
       (global $i (mut i32) (i32.const 0))
       (func (export "steps") (param i32) (result i32) (global.get $i))
       (func (export "run") (param i32) (result i32)
-        (if (local.get 0) (then (call $stop))) (global.set $i (i32.const 0)) ${step.repeat(20_000)} (global.get $i)))`);
-    assert.equal(outcome(instance, 'run', 0), 20_000);
-    assert.equal(outcome(instance, 'run', 1), TRAP);
-    const steps = Number(outcome(instance, 'steps', 0));
-    assert.ok(steps > 0 && steps < 3000, `${steps} steps after it was to stop`);
-    control.stop(true);
-    assert.equal(outcome(instance, 'run', 0), TRAP);
-    assert.equal(outcome(instance, 'steps', 0), steps, 'at the entry');
-  });
+        (if (local.get 0) (then (call $stop))) (global.set $i (i32.const 0)) ${step.repeat(20_000)} (global.get $i)))`,
+        kind,
+      );
+      assert.equal(outcome(instance, 'run', 0), 20_000);
+      assert.equal(outcome(instance, 'run', 1), kind.trap);
+      const steps = Number(outcome(instance, 'steps', 0));
+      assert.ok(steps > 0 && steps < 3000, `${steps} steps after it was to stop`);
+      control.stop(true);
+      assert.equal(outcome(instance, 'run', 0), kind.trap);
+      assert.equal(outcome(instance, 'steps', 0), steps, 'at the entry');
+    });
 
-  const none = '(i32.const 0) (i32.const 0) (i32.const 0)';
-  const bulk = [
-    `(memory.fill ${none})`,
-    `(memory.copy ${none})`,
-    `(memory.init $d ${none})`,
-    '(drop (memory.grow (i32.const 0)))',
-    '(table.fill (i32.const 0) (ref.null func) (i32.const 0))',
-    `(table.copy ${none})`,
-    `(table.init $e ${none})`,
-    '(drop (table.grow (ref.null func) (i32.const 0)))',
-    '(drop (array.new $a (i32.const 0) (i32.const 0)))',
-    '(drop (array.new_default $a (i32.const 0)))',
-    '(drop (array.new_data $a $d (i32.const 0) (i32.const 0)))',
-    '(drop (array.new_elem $r $e (i32.const 0) (i32.const 0)))',
-    '(array.fill $a (global.get $x) (i32.const 0) (i32.const 0) (i32.const 0))',
-    '(array.copy $a $a (global.get $x) (i32.const 0) (global.get $x) (i32.const 0) (i32.const 0))',
-    `(array.init_data $a $d (global.get $x) ${none})`,
-    `(array.init_elem $r $e (global.get $y) ${none})`,
-  ];
-  for (const instruction of bulk) {
-    test(`traps before ${/[a-z]+\.[a-z_]+/.exec(instruction.replace('(drop ', ''))?.[0]}`, async () => {
-      const { instance } = await checked(`(module
+    const none = '(i32.const 0) (i32.const 0) (i32.const 0)';
+    const bulk = [
+      `(memory.fill ${none})`,
+      `(memory.copy ${none})`,
+      `(memory.init $d ${none})`,
+      '(drop (memory.grow (i32.const 0)))',
+      '(table.fill (i32.const 0) (ref.null func) (i32.const 0))',
+      `(table.copy ${none})`,
+      `(table.init $e ${none})`,
+      '(drop (table.grow (ref.null func) (i32.const 0)))',
+      '(drop (array.new $a (i32.const 0) (i32.const 0)))',
+      '(drop (array.new_default $a (i32.const 0)))',
+      '(drop (array.new_data $a $d (i32.const 0) (i32.const 0)))',
+      '(drop (array.new_elem $r $e (i32.const 0) (i32.const 0)))',
+      '(array.fill $a (global.get $x) (i32.const 0) (i32.const 0) (i32.const 0))',
+      '(array.copy $a $a (global.get $x) (i32.const 0) (global.get $x) (i32.const 0) (i32.const 0))',
+      `(array.init_data $a $d (global.get $x) ${none})`,
+      `(array.init_elem $r $e (global.get $y) ${none})`,
+    ];
+    for (const instruction of bulk) {
+      test(`traps before ${/[a-z]+\.[a-z_]+/.exec(instruction.replace('(drop ', ''))?.[0]}`, async () => {
+        const { instance } = await checked(
+          `(module
         (import "env" "stop" (func $stop))
         (type $a (array (mut i8))) (type $r (array (mut funcref)))
         (memory 1) (table 1 funcref) (data $d "x") (elem $e func)
         (global $x (ref $a) (array.new $a (i32.const 0) (i32.const 1)))
         (global $y (ref $r) (array.new $r (ref.null func) (i32.const 1)))
         (func (export "run") (param i32) (result i32)
-          (if (local.get 0) (then (call $stop))) ${instruction} (i32.const 1)))`);
-      assert.equal(outcome(instance, 'run', 0), 1);
-      assert.equal(outcome(instance, 'run', 1), TRAP);
-    });
-  }
+          (if (local.get 0) (then (call $stop))) ${instruction} (i32.const 1)))`,
+          kind,
+        );
+        assert.equal(outcome(instance, 'run', 0), 1);
+        assert.equal(outcome(instance, 'run', 1), kind.trap);
+      });
+    }
 
-  test('traps before a call that a path without a check leads to', async () => {
-    const { instance, control } = await checked(`(module
+    test('traps before a call that a path without a check leads to', async () => {
+      const { instance, control } = await checked(
+        `(module
       (global $i (mut i32) (i32.const 0))
       (func $called (global.set $i (i32.add (global.get $i) (i32.const 1))))
       (func (export "calls") (param i32) (result i32) (global.get $i))
@@ -178,15 +196,18 @@ describe('a guest that is to stop', () => {
         (block $b (br_if $b (local.get 0)) (call $called)) (call $called) (i32.const 0))
       (func (export "catch") (param i32) (result i32)
         try (br_if 0 (local.get 0)) (call $called) catch_all (call $called) end (call $called) (i32.const 0))
-      (func (export "leaf") (param i32) (result i32) (local.get 0)))`);
-    control.stop(true);
-    for (const name of ['else', 'after', 'catch']) {
-      for (const way of [0, 1]) assert.equal(outcome(instance, name, way), TRAP, `${name}(${way})`);
-    }
-    assert.equal(outcome(instance, 'calls', 0), 0);
-    assert.equal(outcome(instance, 'leaf', 7), 7, 'a function that calls nothing needs no check');
+      (func (export "leaf") (param i32) (result i32) (local.get 0)))`,
+        kind,
+      );
+      control.stop(true);
+      for (const name of ['else', 'after', 'catch']) {
+        for (const way of [0, 1]) assert.equal(outcome(instance, name, way), kind.trap, `${name}(${way})`);
+      }
+      assert.equal(outcome(instance, 'calls', 0), 0);
+      assert.equal(outcome(instance, 'leaf', 7), 7, 'a function that calls nothing needs no check');
+    });
   });
-});
+}
 
 test('checks: false leaves them out', async () => {
   const source = await parse('(module (func (export "run") (loop (br 0))))');
