@@ -1,11 +1,17 @@
+import { accessSync, constants, mkdirSync } from 'node:fs';
+import { ThawError, messageOf } from '../src/errors.ts';
 import { readPackageJson } from '../src/package.ts';
 import { kernelPageBytes } from '../src/runtime/libc.ts';
 import { chooseTier } from '../src/runtime/restore-tier.ts';
 import { REPORT_FORMAT, type BenchReport } from './report/format.ts';
 import { writeReport } from './report/write.ts';
-import { runStartup } from './suites/startup.ts';
+import { runDensity } from './suites/density.ts';
 import type { PeerChoice, SuiteInput } from './suites/input.ts';
+import { checkGivenApp } from './suites/startup-apps.ts';
+import { runStartup } from './suites/startup.ts';
+import { runThroughput } from './suites/throughput.ts';
 import { describeMachine, loadAverage } from './support/machine.ts';
+import { entrantsFor } from './support/peers/index.ts';
 import { BenchStore } from './support/snapshots.ts';
 
 /** `thaw bench`: runs suites, and writes their report. */
@@ -43,15 +49,26 @@ export const expectedMinutes = ({ suites, quick, app }: BenchOptions): number =>
     return sum + (name === 'startup' && app !== null ? minutes / 3 : minutes);
   }, 0);
 
+export type BenchRun = {
+  readonly report: BenchReport;
+  /** What it was written to. */
+  readonly files: readonly string[];
+  /** Of suites that failed, when not all did: the report has a note in their place. */
+  readonly failed: number;
+};
+
 /**
  * Runs the suites and writes the report.
  *
- * @returns the report, and the files that it was written to
- * @throws ThawError BUILD_* when the app or the engine cannot be built, BENCH_REPORT_UNWRITABLE, GUEST_TRAP
+ * @throws ThawError USAGE when a peer was named that cannot be run, BUILD_* and NOT_A_COMPONENT when the app or the engine
+ *   cannot be built, BENCH_REPORT_UNWRITABLE, GUEST_TRAP
  */
-export async function runBench(
-  options: BenchOptions,
-): Promise<{ readonly report: BenchReport; readonly files: readonly string[] }> {
+export async function runBench(options: BenchOptions): Promise<BenchRun> {
+  const { app, peers } = options;
+  // What cannot succeed is told now, and not when the other suites have run.
+  if (options.suites.includes('throughput')) entrantsFor(peers);
+  if (app !== null) await checkGivenApp(app.source);
+  checkWritable(options.out);
   const begun = new Date();
   const startedAt = performance.now();
   const before = loadAverage();
@@ -66,8 +83,22 @@ export async function runBench(
       options.note(text);
     },
   };
-  const wants = (name: SuiteName): boolean => options.suites.includes(name);
-  const startup = wants('startup') ? await runStartup({ ...input, app: options.app }) : null;
+  const failures: unknown[] = [];
+  const suite = async <Suite>(name: SuiteName, run: () => Promise<Suite>): Promise<Suite | null> => {
+    if (!options.suites.includes(name)) return null;
+    try {
+      return await run();
+    } catch (error) {
+      failures.push(error);
+      if (failures.length === options.suites.length) throw failures[0];
+      // The others' numbers took minutes, and are as good as before.
+      input.note(`The suite ${name} failed: ${messageOf(error)}`);
+      return null;
+    }
+  };
+  const startup = await suite('startup', () => runStartup({ ...input, app }));
+  const throughput = await suite('throughput', () => runThroughput({ ...input, peers }));
+  const density = await suite('density', () => runDensity(input));
   const report: BenchReport = {
     format: REPORT_FORMAT,
     begun: begun.toISOString(),
@@ -75,13 +106,32 @@ export async function runBench(
     command: options.command,
     isQuick: options.quick,
     thaw: readPackageJson().version,
-    machine: { ...describeMachine(), restoreTier: chooseTier(undefined), pageBytes: kernelPageBytes() },
+    machine: { ...describeMachine(), restoreTier: chooseTier(undefined), pageBytes: pageBytes() },
     load: { before, after: loadAverage() },
     startup,
-    throughput: null,
-    density: null,
+    throughput,
+    density,
     notes,
   };
   options.progress('writing the report');
-  return { report, files: await writeReport(report, options.out) };
+  return { report, files: await writeReport(report, options.out), failed: failures.length };
+}
+
+/** @throws ThawError BENCH_REPORT_UNWRITABLE */
+function checkWritable(directory: string): void {
+  try {
+    mkdirSync(directory, { recursive: true });
+    accessSync(directory, constants.W_OK);
+  } catch (cause) {
+    throw new ThawError('BENCH_REPORT_UNWRITABLE', `preparing ${directory}: ${messageOf(cause)}`, { cause });
+  }
+}
+
+/** Of the kernel; 0 where it cannot be asked. */
+function pageBytes(): number {
+  try {
+    return kernelPageBytes();
+  } catch {
+    return 0;
+  }
 }

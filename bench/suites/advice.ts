@@ -47,7 +47,8 @@ function fresh(input: AdviceInput): Finding | null {
   if (input.reasons.length === 0) return null;
   const cost = totalOf(input, 'instantiate');
   const why = input.reasons.join('; ');
-  const text = `Every request needs a new instance, as the app cannot be restored in place: ${why}. A start in a new slot takes ${time(cost)}. docs/guests.md says what can be restored.`;
+  const taken = Number.isNaN(cost) ? '' : ` A start in a new slot takes ${time(cost)}.`;
+  const text = `Every request needs a new instance, as the app cannot be restored in place: ${why}.${taken} docs/guests.md says what can be restored.`;
   return { worth: Number.POSITIVE_INFINITY, text };
 }
 
@@ -78,6 +79,7 @@ function pages(input: AdviceInput): Finding | null {
   // The smallest app of an engine has nothing to be compared with, and nothing that could be left out.
   if (input.reference === null && input.sourceBytes !== null) return null;
   const restore = phaseOf(input, 'hot', 'restore');
+  if (Number.isNaN(restore)) return null;
   const compared = least === 0 ? '' : `, where the smallest app writes ${count(least)}`;
   const causes =
     input.sourceBytes === null
@@ -118,11 +120,11 @@ function faults(input: AdviceInput): Finding | null {
 /** Not advice, but what the author has by having a top level: the last word. */
 function saved(input: AdviceInput): Finding | null {
   const [all, hot] = [totalOf(input, 'initialise'), totalOf(input, 'hot')];
-  if (Number.isNaN(all) || Number.isNaN(hot)) return null;
   const [initialise, topLevel] = [
     phaseOf(input, 'initialise', 'initialise'),
     phaseOf(input, 'initialise', 'top level'),
   ];
+  if ([all, hot, initialise].some(Number.isNaN)) return null;
   const parts = Number.isNaN(topLevel)
     ? `${time(initialise)} for its initialisation`
     : `${time(initialise)} for the engine and its bindings, ${time(topLevel)} for the app's source${sourceText(input)} and its top level`;

@@ -29,7 +29,7 @@ export async function wizerWay(spec: ChildSpec): Promise<Start> {
     timer.mark('instantiate');
     const call = timedCall(timer);
     await serveBare(bare, call, spec.path);
-    return { laps: finished(timer, call), pagesWritten: count(memories) };
+    return { ...finished(timer, call), pagesWritten: count(memories) };
   };
 }
 
@@ -55,7 +55,7 @@ export async function mappedWay(spec: ChildSpec): Promise<Start> {
     timer.mark('instantiate');
     const call = timedCall(timer);
     await serveBare(bare, call, spec.path);
-    return { laps: finished(timer, call), pagesWritten: count(memories) };
+    return { ...finished(timer, call), pagesWritten: count(memories) };
   };
 }
 
@@ -92,7 +92,7 @@ export async function initialiseWay(spec: ChildSpec): Promise<Start> {
     timer.mark(files === null ? 'initialise' : 'top level');
     const call = timedCall(timer);
     await serveBare(bare, call, spec.path);
-    return { laps: finished(timer, call), pagesWritten: count(memories) };
+    return { ...finished(timer, call), pagesWritten: count(memories) };
   };
 }
 

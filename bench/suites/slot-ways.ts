@@ -44,7 +44,7 @@ async function serveAndRestore(
   timer.skip();
   const pages = slot.turn(snapshot);
   timer.mark('restore');
-  return { laps: finished(timer, call), pagesWritten: snapshot.state.kind === 'restorable' ? pages : null };
+  return { ...finished(timer, call), pagesWritten: snapshot.state.kind === 'restorable' ? pages : null };
 }
 
 /** `hot`: the slot is clean, restored after the request before. */

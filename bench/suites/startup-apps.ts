@@ -1,7 +1,8 @@
 import { writeFileSync } from 'node:fs';
 import { basename, extname, join } from 'node:path';
-import { bundleApp } from '../../src/build/bundle.ts';
+import { bundleApp, displayPath } from '../../src/build/bundle.ts';
 import type { Frozen } from '../../src/build/freeze.ts';
+import { kindOfFile } from '../../src/build/input.ts';
 import { buildTools } from '../../src/build/tools.ts';
 import { ThawError } from '../../src/errors.ts';
 import { APPS, componentFile, watComponent } from '../support/components.ts';
@@ -71,12 +72,21 @@ export async function ownApps(input: SuiteInput): Promise<PreparedApp[]> {
   return prepared;
 }
 
+/** @throws ThawError when the file is no app that can be measured: BUILD_INPUT_MISSING, NOT_A_COMPONENT, USAGE */
+export async function checkGivenApp(source: string): Promise<void> {
+  if ((await kindOfFile(source)) !== 'core-module') return;
+  throw new ThawError(
+    'USAGE',
+    `--app ${displayPath(source)} is a core module, which does not say what its imports and exports mean: make it a component first, with npx jco embed and npx jco new`,
+  );
+}
+
 /** The app that the user named. @throws ThawError as building it does */
 export async function givenApp(source: string, path: string, input: SuiteInput): Promise<PreparedApp> {
   const name = basename(source, extname(source));
   const about = `${basename(source)}, asked for ${path}.`;
   const app = { name, snapshot: GIVEN, source, path, about };
-  if (extname(source) === '.wasm') return prepareComponent(app, input);
+  if ((await kindOfFile(source)) === 'component') return prepareComponent(app, input);
   await input.snapshots.buildApp('hello');
   return prepareScript({ ...app, other: 'hello' }, input);
 }

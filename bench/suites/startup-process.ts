@@ -2,6 +2,8 @@ import { execFile } from 'node:child_process';
 import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
+import { atExit } from '../support/at-exit.ts';
+import { cachePath } from '../support/components.ts';
 import type { ChildResult, ChildSpec } from './startup-spec.ts';
 
 const CHILD = fileURLToPath(new URL(`./startup-child${extname(import.meta.url)}`, import.meta.url));
@@ -13,20 +15,21 @@ const MAX_OUTPUT_BYTES = 1 << 26;
 const TIMEOUT_MS = 300_000;
 
 /**
- * Runs one way of one app in a process of its own, which ends with this one.
+ * Runs one way of one app in a process of its own, which ends with this one. thaw's own JavaScript is compiled ahead,
+ * which saves a quarter of a second for each; nothing of it is measured.
  * @throws Error with what the process said
  */
 export async function runChild(spec: ChildSpec): Promise<ChildResult> {
-  const options = { maxBuffer: MAX_OUTPUT_BYTES, timeout: TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
+  const env = { NODE_COMPILE_CACHE: cachePath('compile'), ...process.env };
+  const options = { env, maxBuffer: MAX_OUTPUT_BYTES, timeout: TIMEOUT_MS, killSignal: 'SIGKILL' } as const;
   const running = promisify(execFile)(process.execPath, [CHILD, JSON.stringify(spec)], options);
-  const kill = (): void => void running.child.kill('SIGKILL');
-  process.on('exit', kill);
+  const forget = atExit(() => running.child.kill('SIGKILL'));
   try {
     return JSON.parse((await running).stdout) as ChildResult;
   } catch (error) {
     throw new Error(reasonOf(error), { cause: error });
   } finally {
-    process.off('exit', kill);
+    forget();
   }
 }
 

@@ -10,6 +10,8 @@ export type Start = () => Promise<Started>;
 
 export type Started = {
   readonly laps: Laps;
+  /** Of the response. */
+  readonly status: number;
   /**
    * 4 KiB pages that were the memory's own when the guest had returned: not the file of the image, where that is mapped.
    * Null where nobody can tell.
@@ -21,9 +23,12 @@ export type Started = {
 export const timedCall = (timer: LapTimer): RecordingCall => new RecordingCall({ onRespond: timer.head });
 
 /** @throws when the guest gave no answer, or one that says that it failed */
-export function finished(timer: LapTimer, { sent, output }: RecordingCall): Laps {
-  if (sent !== null && sent.status >= 500) throw new Error(`the app answered ${sent.status}: ${output || sent.body}`);
-  return timer.finish();
+export function finished(timer: LapTimer, { sent, output }: RecordingCall): Pick<Started, 'laps' | 'status'> {
+  const laps = timer.finish();
+  if (sent === null) throw new Error(`the app answered with an error: ${output}`);
+  const { status, body } = sent;
+  if (status >= 500) throw new Error(`the app answered ${status}: ${output || body}`);
+  return { laps, status };
 }
 
 /** Counts the private pages of memories, where the tier can find them. */

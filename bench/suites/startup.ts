@@ -50,12 +50,12 @@ const FULL: Plan = {
 const QUICK: Plan = {
   rounds: 3,
   effort: {
-    initialise: { warmUp: 15, starts: 6 },
-    wizer: { warmUp: 20, starts: 15 },
-    mapped: { warmUp: 20, starts: 15 },
-    instantiate: { warmUp: 20, starts: 15 },
-    switch: { warmUp: 500, starts: 200 },
-    hot: { warmUp: 800, starts: 300 },
+    initialise: { warmUp: 12, starts: 5 },
+    wizer: { warmUp: 15, starts: 10 },
+    mapped: { warmUp: 15, starts: 10 },
+    instantiate: { warmUp: 15, starts: 10 },
+    switch: { warmUp: 400, starts: 200 },
+    hot: { warmUp: 700, starts: 300 },
   },
 };
 

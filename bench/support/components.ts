@@ -32,11 +32,14 @@ const BUILD = fileURLToPath(new URL('../../src/build', import.meta.url));
 /** Kept of 10 MB each; those that were not used for longest go. */
 const MOST_KEPT = 32;
 
-/** In a checkout beside the benches, else where caches belong: the package's own directory may be somebody else's. */
-const cacheDirectory = (): string =>
+/**
+ * Where what can be made again is kept: in a checkout beside the benches, else where caches belong, since the package's
+ * own directory may be somebody else's.
+ */
+export const cachePath = (name: string): string =>
   existsSync(join(PACKAGE_ROOT, 'src'))
-    ? join(PACKAGE_ROOT, 'bench/out/components')
-    : join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'thaw/bench');
+    ? join(PACKAGE_ROOT, 'bench/out', name)
+    : join(process.env['XDG_CACHE_HOME'] || join(homedir(), '.cache'), 'thaw', name);
 
 const tools = buildTools();
 
@@ -56,7 +59,7 @@ export async function cachedFile(
   from: readonly (string | Uint8Array)[],
   make: () => Promise<Uint8Array>,
 ): Promise<string> {
-  const directory = cacheDirectory();
+  const directory = cachePath('components');
   const extension = extname(name);
   const path = join(directory, `${basename(name, extension)}-${keyOf(from)}${extension}`);
   if (existsSync(path)) {

@@ -15,6 +15,7 @@ import {
 } from '../../src/snapshot/manifest.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
 import type { Digest } from '../../src/wasm/plan.ts';
+import { atExit } from './at-exit.ts';
 import { APPS, componentFile, watComponent, type Tell, type WatOptions } from './components.ts';
 
 export { appComponent } from './components.ts';
@@ -32,11 +33,11 @@ export class BenchStore implements Disposable {
   readonly directory = mkdtempSync(join(tmpdir(), 'thaw-bench-'));
   readonly store = SnapshotStore.open(this.directory, { create: true, ops: unsynced });
   readonly #tell: Tell | undefined;
+  readonly #forget = atExit(() => this.#remove());
 
   /** @param tell what is being built, which takes seconds; on stderr unless given */
   constructor(tell?: Tell) {
     this.#tell = tell;
-    process.on('exit', this.#remove);
   }
 
   /** Builds an app of bench/apps over its engine, as `thaw build` does, and names the snapshot. */
@@ -67,10 +68,12 @@ export class BenchStore implements Disposable {
     return frozen;
   }
 
-  readonly #remove = (): void => rmSync(this.directory, { recursive: true, force: true });
+  #remove(): void {
+    rmSync(this.directory, { recursive: true, force: true });
+  }
 
   [Symbol.dispose](): void {
-    process.off('exit', this.#remove);
+    this.#forget();
     this.store.close();
     this.#remove();
   }

@@ -25,7 +25,7 @@ export type BuiltComponent = { readonly component: Uint8Array } & (
   | { readonly kind: 'core-module'; readonly initFunc: string | null }
 );
 
-type InputKind = BuiltComponent['kind'];
+export type InputKind = BuiltComponent['kind'];
 
 const SOURCE_EXTENSIONS = ['.js', '.mjs', '.cjs', '.jsx', '.ts', '.mts', '.cts', '.tsx'];
 
@@ -70,6 +70,16 @@ function inputKind(bytes: Uint8Array, path: string, shown: string): InputKind {
   }
   const expected = `WebAssembly, or source in a file called ${SOURCE_EXTENSIONS.join(', ')}`;
   throw new ThawError('NOT_A_COMPONENT', `${shown} is neither ${expected}`);
+}
+
+/**
+ * What a file is, from what is in it; sources are known by their names.
+ * @throws ThawError BUILD_INPUT_MISSING, NOT_A_COMPONENT, WASM_UNSUPPORTED
+ */
+export async function kindOfFile(inputPath: string): Promise<InputKind> {
+  const path = resolve(inputPath);
+  const shown = displayPath(path);
+  return inputKind(await readInput(path, shown), path, shown);
 }
 
 function refuseCoreModuleOptions(kind: InputKind, shown: string, options: BuildOptions): void {

@@ -43,10 +43,11 @@ async function bench(flags: BenchFlags): Promise<void> {
   const { expectedMinutes, runBench } = await import('../../bench/run.ts');
   const { headlineText } = await import('../../bench/headline.ts');
   note(`This takes about ${minutesText(expectedMinutes(options))}, and longer where apps must be built first.`);
-  const { report, files } = await runBench(options);
+  const { report, files, failed } = await runBench(options);
   if (flags.json === true) printJson(report);
   else print(headlineText(report).split('\n'));
   note(`Report: ${files.join(', ')}`);
+  if (failed > 0) process.exitCode = 1;
 }
 
 function readOptions({ suite, app, path, peers, quick, out }: BenchFlags): BenchOptions {
