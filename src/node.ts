@@ -3,6 +3,7 @@ import type { Logger } from 'pino';
 import { createAdminServer, type AdminServer } from './admin/server.ts';
 import type { AdminView, Health, HealthCheck, RouteRow } from './admin/view.ts';
 import type { EdgeConfig } from './config/schema.ts';
+import { invariant } from './errors.ts';
 import { createConnectionMemory } from './http/connections.ts';
 import { StartupHistograms } from './metrics/histograms.ts';
 import { CodeCache, compileFrom } from './runtime/code.ts';
@@ -15,9 +16,12 @@ import { SnapshotStore } from './snapshot/store.ts';
 import { DataPlane } from './threads/data-plane.ts';
 import type { Plane, PlaneInput, PlaneReport } from './threads/protocol.ts';
 import { RemotePlane } from './threads/remote-plane.ts';
+import type { Digest, LinkPlan } from './wasm/plan.ts';
 
 export type NodeOptions = {
   readonly config: EdgeConfig;
+  /** What the names in the config's routes stand for, each of them checked. The plans may be shared. */
+  readonly snapshots: ReadonlyMap<string, { readonly digest: Digest; readonly plan: LinkPlan }>;
   readonly log: Logger;
   /** Undefined: the best that the machine has. */
   readonly restoreTier?: RestoreTier | undefined;
@@ -31,6 +35,8 @@ export class EdgeNode implements AdminView {
   readonly #config: EdgeConfig;
   readonly #log: Logger;
   readonly #store: SnapshotStore;
+  /** Of the snapshots, by the names that routes use. */
+  readonly #digests: ReadonlyMap<string, Digest>;
   readonly #inFlight: Int32Array;
   readonly #planes: readonly Plane[];
   readonly #watchdog: Watchdog;
@@ -39,20 +45,20 @@ export class EdgeNode implements AdminView {
   /** Taken at the end: threads that are gone cannot be asked. */
   #lastStarts: StartupHistograms | null = null;
 
-  /** Holds what the config names against the store; nothing listens yet. @throws ThawError STORE_*, WRONG_WORLD, USAGE */
-  constructor({ config, log, restoreTier }: NodeOptions) {
+  /** Nothing listens yet. @throws ThawError STORE_NOT_FOUND, WRONG_WORLD, USAGE */
+  constructor({ config, snapshots, log, restoreTier }: NodeOptions) {
     this.#config = config;
     this.#log = log;
     this.#store = SnapshotStore.open(config.store, { create: false });
-    for (const name of new Set(config.routes.map(({ snapshot }) => snapshot))) {
-      handlerOf(this.#store.loadManifest(this.#store.resolve(name)).plan);
-    }
+    for (const plan of new Set(Array.from(snapshots.values(), ({ plan }) => plan))) handlerOf(plan);
+    this.#digests = new Map(Array.from(snapshots, ([name, { digest }]) => [name, digest]));
     const inFlight = new SharedArrayBuffer((config.routes.length + 1) * Int32Array.BYTES_PER_ELEMENT);
     this.#inFlight = new Int32Array(inFlight);
     const connections = createConnectionMemory();
     const threads = config.threads === 'auto' ? availableParallelism() : config.threads;
     this.#watchdog = new Watchdog(threads);
-    const input = { config, threads, restoreTier: chooseTier(restoreTier), inFlight, connections };
+    const digests = this.#digests;
+    const input = { config, digests, threads, restoreTier: chooseTier(restoreTier), inFlight, connections };
     const inputs = this.#watchdog.links.map((control): PlaneInput => ({ ...input, control }));
     this.#planes = createPlanes(inputs, this.#store, log);
   }
@@ -106,7 +112,8 @@ export class EdgeNode implements AdminView {
     const reports = await this.#reports();
     const starts = mergeStarts(reports);
     return this.#config.routes.map((route, index) => {
-      const digest = this.#store.resolve(route.snapshot);
+      const digest = this.#digests.get(route.snapshot);
+      invariant(digest !== undefined, `the snapshot of route ${route.id} was found`);
       const clean = reports.reduce((sum, report) => sum + (report.clean.get(digest) ?? 0), 0);
       return {
         id: route.id,

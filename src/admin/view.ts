@@ -29,8 +29,8 @@ export type RouteRow = {
   readonly methods: readonly string[] | null;
   /** `name` is null when the config names the snapshot by its digest. */
   readonly snapshot: { readonly name: string | null; readonly digest: string };
-  /** The limits in force, by config key with its unit: `wallMs`, `requestBodyBytes`, `concurrency`. */
-  readonly limits: Readonly<Record<string, number>>;
+  /** The limits in force, by config key with its unit: `wallMs`, `requestBodyBytes`, `concurrency`. Null: none. */
+  readonly limits: Readonly<Record<string, number | null>>;
   readonly starts: Readonly<Record<StartKind, number>>;
   /** Slots that hold this route's snapshot now: serving a request, and clean. */
   readonly slots: { readonly busy: number; readonly clean: number };

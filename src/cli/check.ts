@@ -3,14 +3,13 @@ import { ConfigError } from '../config/problem.ts';
 import type { RouteConfig } from '../config/schema.ts';
 import { checkSnapshots } from '../config/snapshots.ts';
 import { formatDuration, formatSize } from '../config/units.ts';
-import { ThawError } from '../errors.ts';
+import { ThawError, invariant } from '../errors.ts';
 import { isDigest } from '../snapshot/digest.ts';
 import { SnapshotStore } from '../snapshot/store.ts';
 import { type Warning, closedHosts } from './closed-hosts.ts';
 import { type ConfigFlags, DEFAULT_CONFIG, addConfigOption, readConfig } from './config-options.ts';
 import { type JsonFlag, addJsonOption, addStoreOption } from './options.ts';
 import { note, plural, print, printJson, shortDigest, table } from './output.ts';
-import { factsOf } from './snapshot-facts.ts';
 import { snapshotNames } from './snapshot-names.ts';
 
 const EXAMPLES = `Examples:
@@ -57,10 +56,11 @@ async function checkAll(flags: ConfigFlags): Promise<Checked> {
   const located = readConfig(flags);
   const { config } = located;
   const store = SnapshotStore.open(config.store, { create: false });
-  await checkSnapshots(config, snapshotNames(store));
+  const found = await checkSnapshots(config, snapshotNames(store));
   const routes = config.routes.map((route): CheckedRoute => {
-    const digest = store.resolve(route.snapshot);
-    return { route, digest, start: factsOf(store.loadManifest(digest)).kind };
+    const snapshot = found.get(route.snapshot);
+    invariant(snapshot !== undefined, `the snapshot of route ${route.id} was found`);
+    return { route, digest: snapshot.digest, start: snapshot.start };
   });
   return { routes, warnings: closedHosts(located) };
 }

@@ -58,9 +58,9 @@ export async function serveUntilStopped(located: LocatedConfig, flags: ServeFlag
   const { config } = located;
   const log = createLogger();
   const store = SnapshotStore.open(config.store, { create: false });
-  await checkSnapshots(config, snapshotNames(store));
+  const snapshots = await checkSnapshots(config, snapshotNames(store));
   for (const { where, message } of closedHosts(located)) log.warn({ where }, message);
-  const node = new EdgeNode({ config, log, restoreTier: flags.restoreTier });
+  const node = new EdgeNode({ config, snapshots, log, restoreTier: flags.restoreTier });
   const { url, adminUrl } = await node.listen();
   const stopped = untilStopped();
   note(`listening on ${url}`);

@@ -1,19 +1,28 @@
 import type { SnapshotNames } from '../config/snapshots.ts';
 import { ThawError } from '../errors.ts';
-import { firstPages } from '../snapshot/manifest.ts';
+import { firstPages, type SnapshotState } from '../snapshot/manifest.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
+import type { Digest, LinkPlan } from '../wasm/plan.ts';
 
-/** What a config check asks of a store. `has` throws when the snapshot is there and damaged. */
-export const snapshotNames = (store: SnapshotStore): SnapshotNames => ({
-  has: (nameOrDigest) => {
+/** What a name in a config stands for. The plan is the same object for all snapshots of one program. */
+export type FoundSnapshot = {
+  readonly digest: Digest;
+  readonly plan: LinkPlan;
+  readonly firstPages: number;
+  readonly start: SnapshotState['kind'];
+};
+
+/** What a config check asks of a store. `find` throws when the snapshot is there and damaged. */
+export const snapshotNames = (store: SnapshotStore): SnapshotNames<FoundSnapshot> => ({
+  find: (nameOrDigest) => {
     try {
-      store.loadManifest(store.resolve(nameOrDigest));
-      return true;
+      const digest = store.resolve(nameOrDigest);
+      const manifest = store.loadManifest(digest);
+      return { digest, plan: manifest.plan, firstPages: firstPages(manifest), start: manifest.state.kind };
     } catch (error) {
-      if (error instanceof ThawError && error.code === 'STORE_NOT_FOUND') return false;
+      if (error instanceof ThawError && error.code === 'STORE_NOT_FOUND') return null;
       throw error;
     }
   },
-  firstPages: (nameOrDigest) => firstPages(store.loadManifest(store.resolve(nameOrDigest))),
   names: () => store.listRefs().map(({ name }) => name),
 });

@@ -1,51 +1,53 @@
 import { WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { Problem } from './problem.ts';
 import { throwProblems } from './problem.ts';
-import type { EdgeConfig } from './schema.ts';
+import type { EdgeConfig, RouteConfig } from './schema.ts';
 import { didYouMean } from './suggest.ts';
 import { formatSize } from './units.ts';
 
+/** What a config must know of a snapshot. */
+type NamedSnapshot = {
+  /** Pages of linear memory that an instance begins with. */
+  readonly firstPages: number;
+};
+
 /** What a store says about names. Either may answer at once or later. */
-export type SnapshotNames = {
-  /** True when the name, or the digest, can be loaded. */
-  readonly has: (nameOrDigest: string) => boolean | Promise<boolean>;
+export type SnapshotNames<Found extends NamedSnapshot> = {
+  /** What the name, or the digest, stands for; null when there is no such. Asked once for each. */
+  readonly find: (nameOrDigest: string) => Found | null | Promise<Found | null>;
   readonly names: () => readonly string[] | Promise<readonly string[]>;
-  /** Pages of linear memory that an instance begins with. Asked only of what there is. */
-  readonly firstPages: (nameOrDigest: string) => number | Promise<number>;
 };
 
 /**
  * Checks that every route's snapshot exists, and begins with no more memory than the route allows.
+ * @returns what was found, by the names that routes use
  * @throws ConfigError with one CONFIG_SNAPSHOT_MISSING or CONFIG_INVALID for each route where that is not so.
  */
-export const checkSnapshots = async (config: EdgeConfig, store: SnapshotNames): Promise<void> => {
-  await checkExistence(config, store);
-  await checkMemory(config, store);
-};
-
-const checkMemory = async (config: EdgeConfig, store: SnapshotNames): Promise<void> => {
-  const problems: Problem[] = [];
-  for (const { id, snapshot, limits, source } of config.routes) {
-    const pages = await store.firstPages(snapshot);
-    const bytes = pages * WASM_PAGE_BYTES;
-    if (bytes <= limits.memoryBytes) continue;
-    const message = `the route ${JSON.stringify(id)} has limits.memory ${formatSize(limits.memoryBytes)}, but its snapshot ${JSON.stringify(snapshot)} begins with ${formatSize(bytes)} (${pages} pages): allow it more, or build it with less`;
-    problems.push({ code: 'CONFIG_INVALID', where: `${source.file}:${source.line}`, message });
+export const checkSnapshots = async <Found extends NamedSnapshot>(
+  config: EdgeConfig,
+  store: SnapshotNames<Found>,
+): Promise<ReadonlyMap<string, Found>> => {
+  const found = new Map<string, Found>();
+  for (const name of new Set(config.routes.map(({ snapshot }) => snapshot))) {
+    const snapshot = await store.find(name);
+    if (snapshot !== null) found.set(name, snapshot);
   }
-  throwProblems(problems);
+  const missing = config.routes.filter(({ snapshot }) => !found.has(snapshot));
+  if (missing.length > 0) throwProblems(missingProblems(missing, await store.names()));
+  throwProblems(config.routes.flatMap((route) => memoryProblem(route, found.get(route.snapshot)?.firstPages ?? 0)));
+  return found;
 };
 
-const checkExistence = async (config: EdgeConfig, store: SnapshotNames): Promise<void> => {
-  const wanted = new Set(config.routes.map(({ snapshot }) => snapshot));
-  const missing = new Set<string>();
-  for (const snapshot of wanted) if (!(await store.has(snapshot))) missing.add(snapshot);
-  if (missing.size === 0) return;
-  const names = await store.names();
-  const problems = config.routes.flatMap(({ id, snapshot, source }): readonly Problem[] => {
-    if (!missing.has(snapshot)) return [];
+const missingProblems = (routes: readonly RouteConfig[], names: readonly string[]): readonly Problem[] =>
+  routes.map(({ id, snapshot, source }) => {
     const hint = didYouMean(snapshot, names);
     const message = `the route ${JSON.stringify(id)} names the snapshot ${JSON.stringify(snapshot)}, which the store does not have${hint}`;
-    return [{ code: 'CONFIG_SNAPSHOT_MISSING', where: `${source.file}:${source.line}`, message }];
+    return { code: 'CONFIG_SNAPSHOT_MISSING', where: `${source.file}:${source.line}`, message };
   });
-  throwProblems(problems);
+
+const memoryProblem = ({ id, snapshot, limits, source }: RouteConfig, pages: number): readonly Problem[] => {
+  const bytes = pages * WASM_PAGE_BYTES;
+  if (bytes <= limits.memoryBytes) return [];
+  const message = `the route ${JSON.stringify(id)} has limits.memory ${formatSize(limits.memoryBytes)}, but its snapshot ${JSON.stringify(snapshot)} begins with ${formatSize(bytes)} (${pages} pages): allow it more, or build it with less`;
+  return [{ code: 'CONFIG_INVALID', where: `${source.file}:${source.line}`, message }];
 };

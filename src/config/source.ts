@@ -2,13 +2,14 @@ import { isAlias, isMap, isNode, isScalar, isSeq, LineCounter, parseDocument, vi
 import type { Document, Node, Pair } from 'yaml';
 import { messageOf } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
+import { readJson } from './json-source.ts';
 import type { Problem } from './problem.ts';
 
 /** From the top of the config: `['routes', 0, 'limits', 'wall']`. */
 export type Path = readonly (string | number)[];
 
 /** A place in a file. `line` and `column` count from 1, `offset` from 0. */
-type Position = { readonly offset: number; readonly line: number; readonly column: number };
+export type Position = { readonly offset: number; readonly line: number; readonly column: number };
 
 /** One file, read. `value` is plain data; `find` says where a part of it stands: the key, or what it holds. */
 export type Source = {
@@ -153,7 +154,8 @@ export const readSource = (file: string, bytes: Uint8Array): Reading => {
   if (text === null) return fail('the file is not UTF-8 text');
   if (text.includes('\0')) return fail('the file has a NUL character: it is not text');
   try {
-    return parse(file, text);
+    const json = readJson(file, text);
+    return json === null ? parse(file, text) : { source: json, problems: [] };
   } catch (error) {
     // From `toJS` and `visit`: an alias without its anchor, too many of them, or a stack that overflows.
     return fail(error instanceof RangeError ? 'too deeply nested' : messageOf(error));

@@ -191,36 +191,62 @@ const toFinding = (error: ErrorObject): Finding | null => {
   }
 };
 
-/** Fills in defaults and parses texts along the schema, and keeps what is wrong. Values of a wrong type stay out. */
-const resolve = (schema: Schema, value: unknown, path: Path, findings: Finding[]): unknown => {
-  const given = value === undefined ? schema.default : value;
-  if (given === undefined) return undefined;
-  if (hasParser(schema.title))
-    return typeof given === 'string' ? parseText(schema.title, given, path, findings) : undefined;
-  const { properties, items } = schema;
-  if (properties !== undefined && isRecord(given)) {
-    return Object.fromEntries(
-      Object.entries(properties).map(([key, property]) => {
-        const own = Object.hasOwn(given, key) ? given[key] : undefined;
-        return [key, resolve(property, own, [...path, key], findings)];
-      }),
-    );
-  }
-  if (items !== undefined && Array.isArray(given)) {
-    return given.map((item: unknown, index) => resolve(items, item, [...path, index], findings));
-  }
-  return given;
-};
+/** Fills in defaults and parses texts along the schema, and keeps what is wrong. */
+class Resolution {
+  readonly findings: Finding[] = [];
+  /** Where `resolve` is: one list that grows and shrinks, since a config of many routes has a hundred thousand places. */
+  readonly #path: (string | number)[] = [];
 
-const parseText = (title: keyof Parsed, text: string, path: Path, findings: Finding[]): unknown => {
-  try {
-    return PARSERS[title](text);
-  } catch (error) {
-    if (!(error instanceof ThawError)) throw error;
-    findings.push({ path, part: 'value', code: error.code, message: `${pathText(path)}: ${messageOf(error)}` });
-    return undefined;
+  /** Values of a wrong type stay out. What several places have by default is one object. */
+  resolve(schema: Schema, value: unknown): unknown {
+    if (value !== undefined) return this.#given(schema, value);
+    if (schema.default === undefined) return undefined;
+    const known = defaults.get(schema);
+    if (known !== undefined) return known;
+    const resolved = Object.freeze(this.#given(schema, schema.default));
+    defaults.set(schema, resolved);
+    return resolved;
   }
-};
+
+  #given(schema: Schema, given: unknown): unknown {
+    if (hasParser(schema.title)) return typeof given === 'string' ? this.#parse(schema.title, given) : undefined;
+    const { properties, items } = schema;
+    if (properties !== undefined && isRecord(given)) {
+      const resolved: Record<string, unknown> = {};
+      for (const key of Object.keys(properties)) {
+        const own = Object.hasOwn(given, key) ? given[key] : undefined;
+        resolved[key] = this.#below(key, properties[key] ?? {}, own);
+      }
+      return resolved;
+    }
+    if (items !== undefined && Array.isArray(given)) {
+      return given.map((item: unknown, index) => this.#below(index, items, item));
+    }
+    return given;
+  }
+
+  #below(step: string | number, schema: Schema, value: unknown): unknown {
+    this.#path.push(step);
+    const resolved = this.resolve(schema, value);
+    this.#path.pop();
+    return resolved;
+  }
+
+  #parse(title: keyof Parsed, text: string): unknown {
+    try {
+      return PARSERS[title](text);
+    } catch (error) {
+      if (!(error instanceof ThawError)) throw error;
+      const path = [...this.#path];
+      const message = `${pathText(path)}: ${messageOf(error)}`;
+      this.findings.push({ path, part: 'value', code: error.code, message });
+      return undefined;
+    }
+  }
+}
+
+/** What the default of a schema resolves to, which is sound: it is ours. Frozen, since many routes share it. */
+const defaults = new Map<Schema, unknown>();
 
 const validators = new Map<object, ValidateFunction>();
 
@@ -243,8 +269,9 @@ export const check = (
   schema: FileSchema,
   value: unknown,
 ): { readonly value: unknown; readonly findings: readonly Finding[] } => {
-  const findings: Finding[] = [];
-  const resolved = resolve(schema, value, [], findings);
+  const resolution = new Resolution();
+  const resolved = resolution.resolve(schema, value);
+  const { findings } = resolution;
   const validate = validatorOf(schema);
   validate(value);
   findings.push(...(validate.errors ?? []).map(toFinding).filter((finding) => finding !== null));

@@ -23,9 +23,9 @@ export class DataPlane implements Plane {
   readonly #front: Front;
   readonly #digests: ReadonlySet<Digest>;
 
-  /** Nothing listens yet. @throws ThawError STORE_*, WRONG_WORLD */
+  /** Nothing listens yet. @throws ThawError STORE_NOT_FOUND */
   constructor(environment: PlaneEnvironment) {
-    const { config, threads, restoreTier, inFlight, connections, control, log, compile } = environment;
+    const { config, digests, threads, restoreTier, inFlight, connections, control, log, compile } = environment;
     this.#environment = environment;
     this.#store = SnapshotStore.open(config.store, { create: false });
     const slotEnvironment = {
@@ -34,9 +34,6 @@ export class DataPlane implements Plane {
       memories: new MemoryPool(createRestorer(restoreTier)),
     };
     const loader = new SnapshotLoader(this.#store);
-    const digests = new Map(
-      [...new Set(config.routes.map(({ snapshot }) => snapshot))].map((name) => [name, this.#store.resolve(name)]),
-    );
     this.#digests = new Set(digests.values());
     const share = {
       slots: Math.ceil(config.pool.slots / threads),
@@ -55,7 +52,7 @@ export class DataPlane implements Plane {
       slots: share.slots,
       snapshotOf: ({ id, snapshot }) => {
         const digest = digests.get(snapshot);
-        invariant(digest !== undefined, `the snapshot of route ${id} is resolved`);
+        invariant(digest !== undefined, `the snapshot of route ${id} was found`);
         return loader.load(digest);
       },
     });
@@ -67,7 +64,11 @@ export class DataPlane implements Plane {
   }
 
   async report(): Promise<PlaneReport> {
-    const clean = new Map([...this.#digests].map((digest) => [digest, this.#pool.cleanSlots(digest)]));
+    const clean = new Map<Digest, number>();
+    for (const digest of this.#digests) {
+      const slots = this.#pool.cleanSlots(digest);
+      if (slots > 0) clean.set(digest, slots);
+    }
     return { starts: this.#histograms.toRecording(), slots: this.#pool.slots, clean };
   }
 

@@ -13,7 +13,7 @@ import type { Digest } from '../wasm/plan.ts';
 export type PlaneReport = {
   readonly starts: ReturnType<StartupHistograms['toRecording']>;
   readonly slots: { readonly total: number; readonly idle: number; readonly waiting: number };
-  /** Clean slots by snapshot. */
+  /** Clean slots by snapshot; snapshots without any are left out. */
   readonly clean: ReadonlyMap<Digest, number>;
 };
 
@@ -29,6 +29,8 @@ export interface Plane {
 /** What a serving thread is made from. All of it can be posted. */
 export type PlaneInput = {
   readonly config: EdgeConfig;
+  /** Of the snapshots, by the names that routes use. */
+  readonly digests: ReadonlyMap<string, Digest>;
   /** How many threads share the config's pool. */
   readonly threads: number;
   readonly restoreTier: RestoreTier;

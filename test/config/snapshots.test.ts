@@ -38,21 +38,36 @@ const config = (...snapshots: readonly string[]): EdgeConfig => ({
 });
 
 const NAMES = ['hello', 'proxy'];
-const store = { has: (name: string) => NAMES.includes(name), names: () => NAMES, firstPages: () => 2 };
+const store = {
+  find: (name: string) => (NAMES.includes(name) ? { name, firstPages: 2 } : null),
+  names: () => NAMES,
+};
 
-test('checkSnapshots() is content when all are there', async () => {
-  await checkSnapshots(config('hello', 'proxy', 'hello'), store);
+test('checkSnapshots() returns what each name stands for, asked for once', async () => {
+  const asked: string[] = [];
+  const find = (name: string): ReturnType<typeof store.find> => {
+    asked.push(name);
+    return store.find(name);
+  };
+  const found = await checkSnapshots(config('hello', 'proxy', 'hello'), { ...store, find });
+  assert.deepEqual(
+    [...found],
+    [
+      ['hello', { name: 'hello', firstPages: 2 }],
+      ['proxy', { name: 'proxy', firstPages: 2 }],
+    ],
+  );
+  assert.deepEqual(asked, ['hello', 'proxy']);
 });
 
 test('checkSnapshots() names every route whose snapshot is not, and the nearest name', async () => {
   const asked: string[] = [];
   const later = {
-    has: async (name: string) => {
+    find: async (name: string) => {
       asked.push(name);
-      return Promise.resolve(store.has(name));
+      return Promise.resolve(store.find(name));
     },
     names: async () => Promise.resolve(NAMES),
-    firstPages: () => 2,
   };
   await assert.rejects(checkSnapshots(config('helo', 'hello', 'zzzzzz', 'helo'), later), (error) => {
     assert.ok(error instanceof ConfigError);
@@ -70,7 +85,7 @@ test('checkSnapshots() names every route whose snapshot is not, and the nearest 
 });
 
 test('checkSnapshots() names every route that allows less memory than its snapshot begins with', async () => {
-  const large = { ...store, firstPages: (name: string) => (name === 'proxy' ? 3 : 2) };
+  const large = { ...store, find: (name: string) => ({ firstPages: name === 'proxy' ? 3 : 2 }) };
   await assert.rejects(checkSnapshots(config('hello', 'proxy'), large), (error) => {
     assert.ok(error instanceof ConfigError);
     assert.deepEqual(error.problems, [
