@@ -94,10 +94,6 @@ test('thaw bench that is interrupted ends its processes and leaves nothing behin
   const ended = once(child, 'exit');
   child.stderr?.resume();
   child.stdout?.resume();
-  const childrenOf = (pid: number): string[] => {
-    const path = `/proc/${pid}/task/${pid}/children`;
-    return existsSync(path) ? readFileSync(path, 'utf8').trim().split(' ').filter(Boolean) : [];
-  };
   let workers: string[] = [];
   // Until it has a process under way.
   for (let waited = 0; workers.length === 0 && waited < 15_000; waited += 20) {
@@ -112,6 +108,12 @@ test('thaw bench that is interrupted ends its processes and leaves nothing behin
   for (let waited = 0; workers.some(isAlive) && waited < 5000; waited += 20) await sleep(20);
   assert.deepEqual(workers.filter(isAlive), []);
 });
+
+/** Empty when the kernel does not tell. */
+function childrenOf(pid: number): string[] {
+  const path = `/proc/${pid}/task/${pid}/children`;
+  return existsSync(path) ? readFileSync(path, 'utf8').trim().split(' ').filter(Boolean) : [];
+}
 
 /** A zombie, which nobody has waited for, is not alive. */
 function isAlive(pid: string): boolean {
