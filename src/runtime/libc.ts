@@ -1,6 +1,9 @@
+import { closeSync, ftruncateSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type Koffi from 'koffi';
 import { ThawError, messageOf } from '../errors.ts';
+import { IMAGE_PAGE_BYTES } from '../snapshot/manifest.ts';
+import { nonZeroRuns } from '../snapshot/pages.ts';
 
 /**
  * The calls into libc, all of them. Each costs about 0.3 µs through koffi. Addresses are bigints: V8 places memories
@@ -16,10 +19,12 @@ function loadKoffi(): { readonly koffi: typeof Koffi } | { readonly failure: str
   }
 }
 
-const loaded = loadKoffi();
+/** Loaded at the first call: it takes 15 ms, and most commands call nothing. */
+let loaded: ReturnType<typeof loadKoffi> | null = null;
 
 /** @throws ThawError NATIVE_CALLS_MISSING */
 function native(): typeof Koffi {
+  loaded ??= loadKoffi();
   if ('koffi' in loaded) return loaded.koffi;
   throw new ThawError('NATIVE_CALLS_MISSING', `koffi, which calls libc, could not be loaded: ${loaded.failure}`);
 }
@@ -43,6 +48,7 @@ const madviseRaw = bind<[bigint, number, number]>('int madvise(uintptr_t addr, s
 const ioctlRaw = bind<[number, number, BigUint64Array]>('int ioctl(int fd, ulong request, void* arg)');
 const getrusageRaw = bind<[number, BigInt64Array]>('int getrusage(int who, void* usage)');
 const getpagesizeRaw = bind<[]>('int getpagesize()');
+const memfdCreateRaw = bind<[string, number]>('int memfd_create(const char* name, uint flags)');
 const clockGettimeRaw = bind<[number, BigInt64Array]>('int clock_gettime(int clock, void* time)');
 
 // Linux uapi, the same numbers on x86-64 and arm64.
@@ -55,6 +61,7 @@ const MAP_ANONYMOUS = 0x20;
 const MADV_DONTNEED = 4;
 const MADV_NOHUGEPAGE = 15;
 const RUSAGE_THREAD = 1;
+const MFD_CLOEXEC = 1;
 
 /** Whether there are native calls at all. */
 export function canCallLibc(): boolean {
@@ -105,6 +112,29 @@ export function setAccess(address: bigint, length: number, access: 'read' | 'non
 /** Drops private pages: the next access sees the mapped file again, or zeroes. */
 export function dropPages(address: bigint, length: number): void {
   if (madviseRaw(address, length, MADV_DONTNEED) !== 0) fail(`madvise of ${length} bytes`);
+}
+
+/**
+ * Makes a file of its own memory, without a name: nobody can change it or cut it short. Pages that are zero take none.
+ *
+ * @returns its descriptor, which the caller closes; null where there are no such files, or no memory for one
+ */
+export function memoryFile(bytes: Uint8Array): number | null {
+  let fd = -1;
+  try {
+    fd = memfdCreateRaw('thaw-image', MFD_CLOEXEC);
+    if (fd < 0) return null;
+    ftruncateSync(fd, bytes.length);
+    for (const run of nonZeroRuns(bytes)) {
+      const start = run.start * IMAGE_PAGE_BYTES;
+      const end = Math.min(start + run.pages * IMAGE_PAGE_BYTES, bytes.length);
+      for (let at = start; at < end;) at += writeSync(fd, bytes, at, end - at, at);
+    }
+    return fd;
+  } catch {
+    if (fd >= 0) closeSync(fd);
+    return null;
+  }
 }
 
 /** @returns what ioctl returned; negative when it failed. */

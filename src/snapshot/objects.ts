@@ -2,6 +2,7 @@
 import { closeSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ThawError, invariant } from '../errors.ts';
+import { memoryFile } from '../runtime/libc.ts';
 import type { Digest } from '../wasm/plan.ts';
 import { isDigest, sha256, sha256OfFile } from './digest.ts';
 import { errnoOf, storeError, withStoreErrors } from './file-ops.ts';
@@ -9,7 +10,11 @@ import type { ObjectRef } from './manifest.ts';
 import { replaceFile } from './write-file.ts';
 import type { Scratch } from './write-file.ts';
 
-/** An open, verified object. The descriptor belongs to the store and is open until the store is closed. */
+/**
+ * An open, verified object. The descriptor belongs to the store and is open until the store is closed. It is that of a copy
+ * in memory: a file that is mapped shows what is written to it, and kills the process where it was cut short, as copying
+ * another store over this one would for a moment. Only where no such copy can be had is it the file itself.
+ */
 export type OpenObject = { readonly fd: number; readonly bytes: number };
 
 /** An object as the directory lists it: `diskBytes` is what it takes up, less than `bytes` when it has holes. */
@@ -20,19 +25,17 @@ export type ObjectEntry = ObjectRef & { readonly path: string; readonly diskByte
  */
 export type Role = string | (() => string);
 
-/** The descriptor's content had the object's digest when its file had this identity. */
-type VerifiedFile = { readonly fd: number; readonly identity: string };
-
 /** Objects never change: the mode says so to whoever opens one in an editor. */
 const OBJECT_MODE = 0o444;
 
 export class ObjectFiles {
   readonly #directory: string;
   readonly #scratch: Scratch;
-  readonly #verified = new Map<Digest, VerifiedFile>();
+  /** Descriptors of copies in memory, see `open`. */
+  readonly #copies = new Map<Digest, number>();
   /** Identities of the files whose content had the digest when `readAgain` hashed it. */
   readonly #hashed = new Map<Digest, string>();
-  /** Every descriptor that was handed out, also those whose file has been replaced since: they may be in use. */
+  /** Every descriptor that `open` handed out. */
   readonly #descriptors: number[] = [];
 
   constructor(directory: string, scratch: Scratch) {
@@ -110,14 +113,14 @@ export class ObjectFiles {
     });
   }
 
-  /** Lets `use` have the descriptor of an object that `readAgain` has verified; it is closed afterwards. */
+  /** Lets `use` have a descriptor of an object's content; it is closed afterwards. */
   useVerified<T>(ref: ObjectRef, role: Role, use: (fd: number) => T): T {
-    return this.#withFile(ref.digest, role, (fd, path) => {
-      if (this.#hashed.get(ref.digest) !== identityOf(fd)) {
-        this.#hashed.set(ref.digest, verify(fd, path, ref, role));
-      }
+    const fd = memoryFile(this.readAgain(ref, role)) ?? this.#openVerified(ref, role);
+    try {
       return use(fd);
-    });
+    } finally {
+      closeSync(fd);
+    }
   }
 
   /** Reads an object whose size is not known. `refuse` makes the error when it has more than `limit` bytes. */
@@ -130,30 +133,26 @@ export class ObjectFiles {
   }
 
   open(ref: ObjectRef, role: Role): OpenObject {
-    const path = this.path(ref.digest);
-    const known = this.#verified.get(ref.digest);
-    if (known !== undefined && this.#isWhole(known, path, ref, role)) return { fd: known.fd, bytes: ref.bytes };
-    const fd = openObject(path, ref.digest, role);
-    try {
-      const identity = withStoreErrors(`reading ${path}`, () => verify(fd, path, ref, role));
-      this.#verified.set(ref.digest, { fd, identity });
-    } catch (error) {
-      closeSync(fd);
-      throw error;
+    let fd = this.#copies.get(ref.digest);
+    if (fd === undefined) {
+      const bytes = this.read(ref, role);
+      const copy = memoryFile(bytes);
+      fd = copy ?? this.#openVerified(ref, role);
+      this.#descriptors.push(fd);
+      if (copy !== null) this.#copies.set(ref.digest, copy);
     }
-    this.#descriptors.push(fd);
     return { fd, bytes: ref.bytes };
   }
 
-  /** Whether a descriptor still has the content; when its file was touched since, that is found out anew. */
-  #isWhole({ fd, identity }: VerifiedFile, path: string, ref: ObjectRef, role: Role): boolean {
-    if (identityOf(fd) === identity) return fstatSync(fd).size === ref.bytes;
+  #openVerified(ref: ObjectRef, role: Role): number {
+    const path = this.path(ref.digest);
+    const fd = openObject(path, ref.digest, role);
     try {
-      this.#verified.set(ref.digest, { fd, identity: verify(fd, path, ref, role) });
-      return true;
-    } catch {
-      // The file at the path may be another by now; if it is not, opening it tells what is wrong.
-      return false;
+      withStoreErrors(`reading ${path}`, () => verify(fd, path, ref, role));
+      return fd;
+    } catch (error) {
+      closeSync(fd);
+      throw error;
     }
   }
 
@@ -198,7 +197,7 @@ export class ObjectFiles {
 
   close(): void {
     for (const fd of this.#descriptors.splice(0)) closeSync(fd);
-    this.#verified.clear();
+    this.#copies.clear();
   }
 }
 
@@ -211,15 +210,12 @@ function openObject(path: string, digest: Digest, role: Role): number {
   }
 }
 
-/** Checks size and digest of an open file; returns the identity for which this holds. */
-function verify(fd: number, path: string, ref: ObjectRef, role: Role): string {
-  // Taken first: a change during the hashing gives another identity, and the next use hashes again.
-  const identity = identityOf(fd);
+/** Checks size and digest of an open file. */
+function verify(fd: number, path: string, ref: ObjectRef, role: Role): void {
   const { size } = fstatSync(fd);
   if (size !== ref.bytes) throw wrongSize(path, ref.bytes, size, role);
   const found = sha256OfFile(fd, size);
   if (found !== ref.digest) throw wrongDigest(path, ref.digest, found, role);
-  return identity;
 }
 
 function readVerified(fd: number, path: string, digest: Digest, role: Role): Uint8Array {
@@ -251,17 +247,26 @@ export function listDirectory(path: string): string[] {
 
 const told = (role: Role): string => (typeof role === 'string' ? role : role());
 
+/** Three directories up from an object is its store. Who reads the log of a node has nothing else to go by. */
+const repair = (path: string): string => {
+  const store = dirname(dirname(dirname(path)));
+  return `to repair: thaw gc --verify --store ${/\s/.test(store) ? JSON.stringify(store) : store} says what to build again`;
+};
+
 const missing = (path: string, digest: Digest, role: Role): ThawError =>
-  new ThawError('STORE_OBJECT_MISSING', `${told(role)}: object ${digest} is not in the store (no file ${path})`);
+  new ThawError(
+    'STORE_OBJECT_MISSING',
+    `${told(role)}: object ${digest} is not in the store (no file ${path}); ${repair(path)}`,
+  );
+
+const corrupt = (path: string, expected: string, found: string, role: Role): ThawError =>
+  new ThawError(
+    'STORE_OBJECT_CORRUPT',
+    `${told(role)}: ${path} is damaged: expected ${expected}, found ${found}; ${repair(path)}`,
+  );
 
 const wrongSize = (path: string, expected: number, found: number, role: Role): ThawError =>
-  new ThawError(
-    'STORE_OBJECT_CORRUPT',
-    `${told(role)}: ${path} is damaged: expected ${expected} bytes, found ${found}`,
-  );
+  corrupt(path, `${expected} bytes`, String(found), role);
 
 const wrongDigest = (path: string, expected: Digest, found: Digest, role: Role): ThawError =>
-  new ThawError(
-    'STORE_OBJECT_CORRUPT',
-    `${told(role)}: ${path} is damaged: expected SHA-256 ${expected}, found ${found}`,
-  );
+  corrupt(path, `SHA-256 ${expected}`, found, role);

@@ -6,7 +6,8 @@
  *     tmp/                                     files being written, moved into place when they are whole and durable
  *
  * An object is durable before a manifest or a name says so, hence a crash leaves garbage at worst. Files are replaced,
- * never written in place: a mapping of one never changes, and never faults because it was cut short.
+ * never written in place, and what is mapped are copies in memory: mappings never change, and never fault because a file
+ * was cut short by somebody else.
  */
 import { mkdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -94,7 +95,8 @@ export class SnapshotStore {
   }
 
   /**
-   * Lets `use` map an object: the descriptor is closed afterwards, mappings of it stay. Verified as `readObjectAgain`.
+   * Lets `use` map an object's content: the descriptor is closed afterwards, mappings of it stay, whatever becomes of the
+   * file. Verified as `readObjectAgain`.
    *
    * @throws as `readObject`, and what `use` throws.
    */
@@ -103,8 +105,8 @@ export class SnapshotStore {
   }
 
   /**
-   * Opens an object for mapping. It is verified the first time, and again only when its file has been touched. The
-   * descriptor is the store's: it is shared, open until `close`, and read only.
+   * Opens an object's content for mapping. It is verified the first time; from then on nothing that happens to its file
+   * changes it. The descriptor is the store's: it is shared, open until `close`, and read only.
    *
    * @throws as `readObject`.
    */

@@ -5,6 +5,7 @@ import { freeze, prepare, type BaseImage } from '../../src/build/freeze.ts';
 import { SnapshotLoader, type LoadedSnapshot } from '../../src/runtime/snapshot.ts';
 import { codeDigest } from '../../src/snapshot/code-digest.ts';
 import { IMAGE_PAGE_BYTES, type MemoryState, type ObjectRef } from '../../src/snapshot/manifest.ts';
+import { SnapshotStore } from '../../src/snapshot/store.ts';
 import { buildGuest } from '../guests/build.ts';
 import { serve } from '../support/call.ts';
 import { Bench } from '../support/runtime.ts';
@@ -277,7 +278,17 @@ async function frozen(): Promise<{
   });
   const { delta } = memoryOf(app);
   assert.ok(delta);
-  return { own, digest: app.digest, base, delta, load: () => new SnapshotLoader(own.store).load(app.digest) };
+  return { own, digest: app.digest, base, delta, load: () => loadAnew(own, app.digest) };
+}
+
+/** As another process would: a store keeps what it has opened. */
+function loadAnew({ directory }: Bench, digest: string): LoadedSnapshot {
+  const store = SnapshotStore.open(directory, { create: false });
+  try {
+    return new SnapshotLoader(store).load(digest);
+  } finally {
+    store.close();
+  }
 }
 
 /** Stores the manifest with another state and loads that. */

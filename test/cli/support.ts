@@ -21,7 +21,7 @@ type Options = {
 export type Run = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
 
 /** Stripping the types of the sources anew takes half of the time of a run. */
-const COMPILE_CACHE = join(import.meta.dirname, '../.cache/compile');
+export const COMPILE_CACHE = join(import.meta.dirname, '../.cache/compile');
 
 /** An environment in which nothing from outside is set but the path. */
 const environment = (env: Options['env'] = {}): Record<string, string> => ({

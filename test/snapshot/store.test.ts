@@ -1,5 +1,15 @@
 import assert from 'node:assert/strict';
-import { fstatSync, mkdirSync, readFileSync, readSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  fstatSync,
+  mkdirSync,
+  readFileSync,
+  readSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { dirname, join } from 'node:path';
 import { test } from 'node:test';
 import { SNAPSHOT_FORMAT } from '../../src/snapshot/manifest.ts';
@@ -58,38 +68,46 @@ test('putObject() of what is there keeps the file, and makes it young', async (t
   assert.ok(Date.now() - statSync(path).mtimeMs < 30_000);
 });
 
-test('openObject() verifies once, and gives the same descriptor until the store is closed', async (t) => {
+test('openObject() verifies once, and gives what was stored until the store is closed, whatever becomes of the file', async (t) => {
   const directory = temporaryDirectory(t);
   const store = openStore(t, directory);
   const ref = await store.putObject(bytesOf('an image'));
   const { fd, bytes } = store.openObject(ref);
   assert.equal(bytes, 8);
-  const content = Buffer.alloc(8);
-  readSync(fd, content, 0, 8, 0);
-  assert.equal(content.toString(), 'an image');
-  assert.equal(store.openObject(ref).fd, fd);
-  // Touched by a build that puts it again: hashed again, and the same file.
-  age(objectPath(directory, ref), 60_000);
-  assert.equal(store.openObject(ref).fd, fd);
-  // Removed by a collection: those who have it open keep it.
-  rmSync(objectPath(directory, ref));
-  assert.equal(store.openObject(ref).fd, fd);
+  const path = objectPath(directory, ref);
+  const changes = [
+    () => age(path, 60_000),
+    () => damage(path, flipBit),
+    () => truncateSync(path, 0),
+    () => rmSync(path),
+  ];
+  for (const change of changes) {
+    change();
+    assert.equal(store.openObject(ref).fd, fd);
+    const content = Buffer.alloc(9);
+    assert.equal(readSync(fd, content, 0, 9, 0), 8);
+    assert.equal(content.toString('latin1', 0, 8), 'an image');
+  }
   store.close();
   assert.throws(() => fstatSync(fd), { code: 'EBADF' });
 });
 
-test('openObject() finds damage that came after the first time', async (t) => {
+test('useObject() gives what was stored, for as long as it is mapped, and no more when the file is damaged', async (t) => {
   const directory = temporaryDirectory(t);
   const store = openStore(t, directory);
-  const ref = await store.putObject(bytesOf('an image'));
-  const { fd } = store.openObject(ref);
+  const image = new Uint8Array(5 * PAGE);
+  image[3 * PAGE] = 7;
+  const ref = await store.putObject(image);
   const path = objectPath(directory, ref);
-  age(path, 60_000);
-  store.openObject(ref);
-  damage(path, flipBit);
-  assert.throws(() => store.openObject(ref, 'base image'), thawError('STORE_OBJECT_CORRUPT', 'base image', path));
-  await store.putObject(bytesOf('an image'));
-  assert.notEqual(store.openObject(ref).fd, fd);
+  const content = Buffer.alloc(image.length);
+  const fd = store.useObject(ref, 'delta', (fd) => {
+    damage(path, (whole) => whole.subarray(0, PAGE));
+    assert.equal(readSync(fd, content, 0, content.length, 0), image.length);
+    return fd;
+  });
+  assert.ok(content.equals(image));
+  assert.throws(() => fstatSync(fd), { code: 'EBADF' });
+  assert.throws(() => store.useObject(ref, 'delta', () => 0), thawError('STORE_OBJECT_CORRUPT', 'delta', path));
 });
 
 test('a ref resolves by name, by digest and by the beginning of the digest', async (t) => {
