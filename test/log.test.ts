@@ -3,7 +3,7 @@ import { spawnSync } from 'node:child_process';
 import { suite, test } from 'node:test';
 import * as fc from 'fast-check';
 import type { GuestLine, GuestStream } from '../src/log.ts';
-import { GUEST_LINE_BYTES, GUEST_OUTPUT_BYTES, GuestLineWriter, createLogger } from '../src/log.ts';
+import { GUEST_LINE_BYTES, GUEST_OUTPUT_BYTES, GUEST_OUTPUT_LINES, GuestLineWriter, createLogger } from '../src/log.ts';
 
 type Write = readonly [stream: GuestStream, bytes: Uint8Array];
 
@@ -129,6 +129,41 @@ suite('GuestLineWriter', () => {
     );
     assert.equal(lines.at(-1)?.stream, 'stderr');
     assert.match(lines.at(-1)?.line ?? '', /beyond 65536 bytes/);
+  });
+});
+
+const lineFeeds = (count: number): Uint8Array => utf8('\n'.repeat(count));
+
+suite('GuestLineWriter, of many lines', () => {
+  test('takes so many of both streams, and says once that there were more', () => {
+    const exact = linesOf([
+      ['stdout', lineFeeds(GUEST_OUTPUT_LINES - 1)],
+      ['stderr', utf8('the last')],
+    ]);
+    assert.equal(exact.length, GUEST_OUTPUT_LINES);
+    assert.deepEqual(exact.at(-1), { stream: 'stderr', line: 'the last', part: 'whole' });
+    for (const more of [lineFeeds(1), utf8('x'), lineFeeds(GUEST_OUTPUT_BYTES)]) {
+      const lines = linesOf([
+        ['stdout', lineFeeds(GUEST_OUTPUT_LINES)],
+        ['stderr', more],
+        ['stdout', more],
+      ]);
+      assert.equal(lines.length, GUEST_OUTPUT_LINES + 1);
+      assert.equal(lines.at(-1)?.part, 'truncated');
+      assert.equal(lines.at(-1)?.stream, 'stderr');
+      assert.match(lines.at(-1)?.line ?? '', /or 1000 lines is not logged$/);
+    }
+  });
+
+  test('drops the unfinished line for which there is no room', () => {
+    const lines = linesOf([
+      ['stderr', utf8('unfinished')],
+      ['stdout', lineFeeds(GUEST_OUTPUT_LINES)],
+    ]);
+    assert.deepEqual(
+      lines.filter(({ line }) => line !== '').map(({ part }) => part),
+      ['truncated'],
+    );
   });
 });
 

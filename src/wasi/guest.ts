@@ -1,4 +1,5 @@
 import { ThawError, invariant } from '../errors.ts';
+import { Allowance } from './allowance.ts';
 import type { FutureIncomingResponse, OutgoingExchange } from './http-outgoing.ts';
 import type { ErrorCode } from './http-error.ts';
 import type { ResponseOutcome } from './http-types.ts';
@@ -64,6 +65,8 @@ export class Guest {
   readonly handles = new HandleTable(MAX_RESOURCES, MAX_HANDLES);
   readonly clock: GuestClock;
   #call: Call | null = null;
+  /** Made for the first that is kept. */
+  #allowance: Allowance | null = null;
   #aborted: ThawError | null = null;
   #rejectSuspended: ((reason: ThawError) => void) | null = null;
 
@@ -77,6 +80,11 @@ export class Guest {
     return this.#call;
   }
 
+  /** Of the request being served: each has its own. */
+  get allowance(): Allowance {
+    return (this.#allowance ??= new Allowance());
+  }
+
   begin(call: Call): void {
     invariant(this.#call === null && this.handles.size === 0, 'a guest begins a request with nothing left of another');
     this.#call = call;
@@ -87,6 +95,7 @@ export class Guest {
   end(): void {
     this.#call = null;
     this.#rejectSuspended = null;
+    this.#allowance = null;
     this.handles.reset();
   }
 

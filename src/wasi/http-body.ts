@@ -1,3 +1,4 @@
+import { Allowance } from './allowance.ts';
 import type { ErrorCode } from './http-error.ts';
 import type { Fields } from './http-fields.ts';
 import { HostResource } from './handles.ts';
@@ -141,11 +142,17 @@ export class OutgoingBodyPipe implements Waitable {
   readonly #sizeError: ErrorCode;
   /** Bytes that may still be written, and who hears of it when they are more. */
   #room: { left: number; readonly error: ErrorCode; readonly onTooLarge: () => void } | null = null;
+  readonly #allowance: Allowance;
 
-  /** @param promised bytes by Content-Length, or null; @param sizeError what a guest gets that breaks the promise */
-  constructor(promised: number | null, sizeError: ErrorCode) {
+  /**
+   * @param promised bytes by Content-Length, or null
+   * @param sizeError what a guest gets that breaks the promise
+   * @param allowance what the bytes are counted against that wait for a transport
+   */
+  constructor(promised: number | null, sizeError: ErrorCode, allowance = new Allowance()) {
     this.#promised = promised;
     this.#sizeError = sizeError;
+    this.#allowance = allowance;
   }
 
   get state(): PipeState['kind'] {
@@ -192,6 +199,7 @@ export class OutgoingBodyPipe implements Waitable {
       }
       room.left -= bytes.length;
     }
+    if (this.#transport === null) this.#allowance.take(bytes.length, 'a body that is not sent yet,');
     const chunk = Buffer.from(bytes);
     if (this.#transport === null) {
       this.#chunks.push(chunk);
@@ -229,7 +237,7 @@ export class OutgoingBodyPipe implements Waitable {
   #abort(error: ErrorCode): void {
     if (this.#state.kind !== 'open') return;
     this.#state = { kind: 'aborted', error };
-    this.#chunks = [];
+    this.#takeChunks();
     this.#transport?.abort();
     this.#wakeAll();
   }
@@ -238,23 +246,27 @@ export class OutgoingBodyPipe implements Waitable {
   fail(error: StreamError): void {
     if (this.#state.kind !== 'open') return;
     this.#state = { kind: 'failed', error };
+    this.#takeChunks();
     this.#wakeAll();
+  }
+
+  #takeChunks(): readonly Buffer[] {
+    const chunks = this.#chunks;
+    this.#chunks = [];
+    this.#allowance.give(chunks.reduce((sum, { length }) => sum + length, 0));
+    return chunks;
   }
 
   /** What was written so far, when it is all there will be: the whole message can go in one piece. */
   takeWhole(): { readonly chunks: readonly Buffer[]; readonly trailers: Fields | null } | null {
     if (this.#transport !== null || this.#state.kind !== 'finished') return null;
     const { trailers } = this.#state;
-    const chunks = this.#chunks;
-    this.#chunks = [];
-    return { chunks, trailers };
+    return { chunks: this.#takeChunks(), trailers };
   }
 
   attach(transport: BodyTransport): void {
     this.#transport = transport;
-    const chunks = this.#chunks;
-    this.#chunks = [];
-    for (const chunk of chunks) this.#mustWait = !transport.write(chunk);
+    for (const chunk of this.#takeChunks()) this.#mustWait = !transport.write(chunk);
     if (this.#state.kind === 'finished') transport.end(this.#state.trailers);
     else if (this.#state.kind === 'aborted') transport.abort();
     else if (!this.#mustWait) this.#wakeAll();

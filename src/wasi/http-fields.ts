@@ -1,4 +1,5 @@
 import { ThawError } from '../errors.ts';
+import { Allowance } from './allowance.ts';
 import { HostResource } from './handles.ts';
 import { OK, err, ok, type Result } from './values.ts';
 
@@ -34,6 +35,8 @@ export const MAX_FIELDS_BYTES = 131_072;
 const MAX_FIELDS_COUNT = 1024;
 /** RFC 9112 separators, ": " and CRLF, count too. */
 const LINE_OVERHEAD = 4;
+/** What a line takes beside its text: two strings and their places in the list. */
+const LINE_KEPT_BYTES = 64;
 
 export const isForbiddenName = (name: string): boolean => FORBIDDEN_NAMES.has(name.toLowerCase());
 
@@ -44,20 +47,24 @@ export class Fields extends HostResource {
   #entries: string[] = [];
   /** Fields obtained from a request or a response cannot be changed. */
   readonly #immutable: boolean;
+  /** What the lines are counted against. What is moved into a message stays counted until the request is over. */
+  readonly #allowance: Allowance;
   #bytes = 0;
 
-  private constructor(immutable: boolean) {
+  private constructor(immutable: boolean, allowance: Allowance) {
     super();
     this.#immutable = immutable;
+    this.#allowance = allowance;
   }
 
-  static empty(): Fields {
-    return new Fields(false);
+  /** @param allowance of the guest that makes them */
+  static empty(allowance: Allowance = new Allowance()): Fields {
+    return new Fields(false, allowance);
   }
 
   /** What a peer sent, without the fields that are the connection's. @param raw name, value, name, value */
   static received(raw: readonly string[]): Fields {
-    const fields = new Fields(true);
+    const fields = new Fields(true, NOT_COUNTED);
     for (let index = 0; index < raw.length; index += 2) {
       const name = raw[index] as string;
       if (!isForbiddenName(name)) fields.#entries.push(name, raw[index + 1] as string);
@@ -65,27 +72,39 @@ export class Fields extends HostResource {
     return fields;
   }
 
-  static fromList(list: readonly (readonly [string, Uint8Array])[]): Result<Fields, HeaderError> {
-    const fields = new Fields(false);
+  static fromList(
+    list: readonly (readonly [string, Uint8Array])[],
+    allowance: Allowance = new Allowance(),
+  ): Result<Fields, HeaderError> {
+    const fields = new Fields(false, allowance);
     for (const [name, value] of list) {
       const added = fields.append(name, value);
-      if (added.tag === 'err') return added;
+      if (added.tag === 'ok') continue;
+      fields.dispose();
+      return added;
     }
     return ok(fields);
   }
 
   /** The fields themselves as immutable: what `headers()` of a message hands out. Shares the entries. */
   frozen(): Fields {
-    const fields = new Fields(true);
+    const fields = new Fields(true, this.#allowance);
     fields.#entries = this.#entries;
     return fields;
   }
 
-  clone(): Fields {
-    const fields = new Fields(false);
+  clone(allowance: Allowance = this.#allowance): Fields {
+    const bytes = textBytes(this.#entries);
+    const fields = new Fields(false, allowance);
+    allowance.take(keptBytes(this.#entries.length / 2, bytes), 'header fields');
     fields.#entries = [...this.#entries];
-    fields.#bytes = fields.#entries.reduce((sum, text) => sum + text.length, 0);
+    fields.#bytes = bytes;
     return fields;
+  }
+
+  /** What messages with these fields are counted against, too. */
+  get allowance(): Allowance {
+    return this.#allowance;
   }
 
   /** Name, value, name, value: the form that Node's `writeHead` takes. */
@@ -116,6 +135,7 @@ export class Fields extends HostResource {
   }
 
   set(name: string, values: readonly Uint8Array[]): Result<undefined, HeaderError> {
+    checkSize(values);
     const texts = values.map(latin1);
     const refused = this.#refusal(name) ?? texts.map(valueRefusal).find((refusal) => refusal !== null);
     if (refused) return err(refused);
@@ -125,6 +145,7 @@ export class Fields extends HostResource {
   }
 
   append(name: string, value: Uint8Array): Result<undefined, HeaderError> {
+    checkSize([value]);
     const text = latin1(value);
     const refused = this.#refusal(name) ?? valueRefusal(text);
     if (refused !== null) return err(refused);
@@ -146,23 +167,53 @@ export class Fields extends HostResource {
   }
 
   #push(name: string, value: string): void {
+    const count = this.#entries.length / 2 + 1;
+    const bytes = this.#bytes + name.length + value.length;
+    if (isTooLarge(count, bytes)) throw tooLarge(count, bytes);
+    this.#allowance.take(keptBytes(1, name.length + value.length), 'header fields');
     this.#entries.push(name, value);
-    this.#bytes += name.length + value.length;
-    const count = this.#entries.length / 2;
-    if (count > MAX_FIELDS_COUNT || this.#bytes + count * LINE_OVERHEAD > MAX_FIELDS_BYTES) {
-      throw new ThawError(
-        'GUEST_LIMIT',
-        `fields of ${count} lines and ${this.#bytes} bytes, where ${MAX_FIELDS_COUNT} lines and ${MAX_FIELDS_BYTES} bytes are the limit`,
-      );
-    }
+    this.#bytes = bytes;
   }
 
   #remove(name: string): void {
     const key = name.toLowerCase();
     const kept = this.entries().filter(([other]) => other.toLowerCase() !== key);
+    this.#give();
     this.#entries = kept.flat();
-    this.#bytes = this.#entries.reduce((sum, text) => sum + text.length, 0);
+    this.#bytes = textBytes(this.#entries);
+    this.#allowance.take(keptBytes(kept.length, this.#bytes), 'header fields');
   }
+
+  #give(): void {
+    this.#allowance.give(keptBytes(this.#entries.length / 2, this.#bytes));
+  }
+
+  /** The guest's own are gone. Others share their lines with a message. */
+  override dispose(): void {
+    if (!this.#immutable) this.#give();
+  }
+}
+
+/** Of lines that nobody counts: what peers may send is limited where it is received. */
+const NOT_COUNTED = new Allowance(Infinity);
+
+const textBytes = (entries: readonly string[]): number => entries.reduce((sum, text) => sum + text.length, 0);
+
+const keptBytes = (count: number, bytes: number): number => bytes + count * LINE_KEPT_BYTES;
+
+const isTooLarge = (count: number, bytes: number): boolean =>
+  count > MAX_FIELDS_COUNT || bytes + count * LINE_OVERHEAD > MAX_FIELDS_BYTES;
+
+const tooLarge = (count: number, bytes: number): ThawError =>
+  new ThawError(
+    'GUEST_LIMIT',
+    `fields of ${count} lines and ${bytes} bytes, where ${MAX_FIELDS_COUNT} lines and ${MAX_FIELDS_BYTES} bytes are the limit`,
+  );
+
+/** Values are views of the guest's memory: what can never be fields is not copied out of it, valid or not. */
+function checkSize(values: readonly Uint8Array[]): void {
+  const bytes = values.reduce((sum, { length }) => sum + length, 0);
+  if (isTooLarge(values.length, bytes)) throw tooLarge(values.length, bytes);
 }
 
 /** Whether a field name, in any casing, is `key`, in lower case. Most names differ in length: no string is made for them. */

@@ -98,7 +98,7 @@ abstract class OutgoingMessage extends HostResource {
   /** The body can be had once. */
   body(): Result<OutgoingBody, undefined> {
     if (this.#body !== null) return ERR;
-    this.#body = new OutgoingBodyPipe(promisedLength(this.fields), this.#sizeError);
+    this.#body = new OutgoingBodyPipe(promisedLength(this.fields), this.#sizeError, this.fields.allowance);
     return ok(new OutgoingBody(this.#body));
   }
 
@@ -139,8 +139,15 @@ export class OutgoingRequest extends OutgoingMessage {
     super(fields, { tag: 'HTTP-request-body-size' });
   }
 
+  /** What was there before stays counted: to set these again and again is no use that should be cheap. */
+  #keep(text: string | undefined): void {
+    if (text !== undefined) this.fields.allowance.take(text.length, 'a part of a request');
+  }
+
   setMethod(method: Method): Result<undefined, undefined> {
-    if (!METHOD_TOKEN.test(methodText(method))) return ERR;
+    const text = methodText(method);
+    if (!METHOD_TOKEN.test(text)) return ERR;
+    this.#keep(text);
     this.method = method;
     return OK;
   }
@@ -148,12 +155,14 @@ export class OutgoingRequest extends OutgoingMessage {
   /** Refuses what could not stand in a request line. */
   setPathWithQuery(path: string | undefined): Result<undefined, undefined> {
     if (path !== undefined && !/^[\x21-\x7e]*$/.test(path)) return ERR;
+    this.#keep(path);
     this.pathWithQuery = path;
     return OK;
   }
 
   setScheme(scheme: Scheme | undefined): Result<undefined, undefined> {
     if (scheme?.tag === 'other' && !/^[a-z][a-z0-9+.-]*$/i.test(String(scheme.val))) return ERR;
+    if (scheme?.tag === 'other') this.#keep(String(scheme.val));
     this.scheme = scheme;
     return OK;
   }
@@ -161,6 +170,7 @@ export class OutgoingRequest extends OutgoingMessage {
   setAuthority(authority: string | undefined): Result<undefined, undefined> {
     // What the URL parser would take for a user, a path or a query is no authority.
     if (authority !== undefined && (/[\s/?#@\\]/.test(authority) || !URL.canParse(`http://${authority}/`))) return ERR;
+    this.#keep(authority);
     this.authority = authority;
     return OK;
   }

@@ -131,15 +131,15 @@ const isErrorCode = (cause: unknown): cause is ErrorCode =>
   typeof cause === 'object' && cause !== null && 'tag' in cause;
 
 const fieldsFuncs: Record<string, HostFunction> = {
-  '[constructor]fields': () => Fields.empty(),
-  '[static]fields.from-list': (_, list: [string, Uint8Array][]) => Fields.fromList(list),
+  '[constructor]fields': (guest) => Fields.empty(guest.allowance),
+  '[static]fields.from-list': (guest, list: [string, Uint8Array][]) => Fields.fromList(list, guest.allowance),
   '[method]fields.get': (_, self: Fields, name: string) => self.get(name),
   '[method]fields.has': (_, self: Fields, name: string) => self.has(name),
   '[method]fields.set': (_, self: Fields, name: string, values: Uint8Array[]) => self.set(name, values),
   '[method]fields.delete': (_, self: Fields, name: string) => self.delete(name),
   '[method]fields.append': (_, self: Fields, name: string, value: Uint8Array) => self.append(name, value),
   '[method]fields.entries': (_, self: Fields) => self.entries(),
-  '[method]fields.clone': (_, self: Fields) => self.clone(),
+  '[method]fields.clone': (guest, self: Fields) => self.clone(guest.allowance),
 };
 
 const incomingFuncs: Record<string, HostFunction> = {

@@ -49,6 +49,8 @@ export class Pollable extends HostResource {
   readonly #source: Waitable;
   /** One wait at a time, however often a guest polls: a source gathers no listeners. */
   #waiting: Promise<void> | null = null;
+  /** Called when the wait is over. One is enough: a guest has one stack, which waits in one place. */
+  #waker: (() => void) | null = null;
 
   constructor(source: Waitable) {
     super();
@@ -60,10 +62,19 @@ export class Pollable extends HostResource {
   }
 
   wait(): Promise<void> {
-    this.#waiting ??= this.#source.wait().finally(() => {
-      this.#waiting = null;
-    });
-    return this.#waiting;
+    return (this.#waiting ??= this.#wait());
+  }
+
+  async #wait(): Promise<void> {
+    await this.#source.wait();
+    this.#waiting = null;
+    this.#waker?.();
+  }
+
+  /** Like `wait`, but nobody is told any more after `wake(null)`: of a list that is polled, one may never be ready. */
+  wake(waker: (() => void) | null): void {
+    this.#waker = waker;
+    if (waker !== null) void this.wait();
   }
 
   override dispose(): void {
@@ -160,10 +171,24 @@ function readyIndexes(list: readonly Pollable[]): number[] {
 
 async function pollLater(guest: Guest, list: readonly Pollable[]): Promise<number[]> {
   for (;;) {
-    await guest.suspend(Promise.race(list.map((pollable) => pollable.wait())));
+    await guest.suspend(anyOf(list));
     const now = readyIndexes(list);
     if (now.length > 0) return now;
   }
+}
+
+/**
+ * Resolves when one of them may be ready. Nothing is left of it then: `Promise.race` would leave something in each of the
+ * others' promises, and a guest that polls in a loop took 300 MiB that way.
+ */
+function anyOf(list: readonly Pollable[]): Promise<void> {
+  return new Promise((resolve) => {
+    const waker = (): void => {
+      for (const pollable of list) pollable.wake(null);
+      resolve();
+    };
+    for (const pollable of list) pollable.wake(waker);
+  });
 }
 
 const chunk = (length: bigint): number => (length > STREAM_CHUNK_BYTES ? STREAM_CHUNK_BYTES : Number(length));
@@ -194,8 +219,9 @@ function writeAll(guest: Guest, stream: OutputStream, bytes: Uint8Array): WriteR
   const permit = stream.checkWrite();
   if (permit.tag === 'err') return permit;
   if (bytes.length <= permit.val) return stream.write(bytes);
-  // The bytes are a view of the guest's memory; another stack of the same guest may run while this one waits.
-  return writeInPieces(guest, stream, Uint8Array.from(bytes));
+  // The bytes are a view of the guest's memory, which nobody changes: a guest has one stack, and that waits. A copy would
+  // be as large as the guest likes.
+  return writeInPieces(guest, stream, bytes);
 }
 
 async function writeInPieces(guest: Guest, stream: OutputStream, bytes: Uint8Array): Promise<WriteResult> {

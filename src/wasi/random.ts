@@ -30,11 +30,18 @@ function randomU64(): bigint {
   return value;
 }
 
+/**
+ * Where bytes are made, to be copied to the guest at once. A new buffer for each call would be garbage in a guest's power:
+ * V8 lets a hundred MiB of it lie.
+ */
+let scratch: Uint8Array | null = null;
+
 function randomBytes(length: bigint): Uint8Array {
   if (length > MAX_RANDOM_BYTES) {
     throw new ThawError('GUEST_LIMIT', `${length} random bytes in one call, where ${MAX_RANDOM_BYTES} are the limit`);
   }
-  return randomFillSync(new Uint8Array(Number(length)));
+  scratch ??= new Uint8Array(MAX_RANDOM_BYTES);
+  return randomFillSync(scratch.subarray(0, Number(length)));
 }
 
 const random: HostInterface = {

@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import { GUEST_LINE_BYTES, GUEST_OUTPUT_BYTES } from '../../src/log.ts';
+import { GUEST_LINE_BYTES, GUEST_OUTPUT_BYTES, GUEST_OUTPUT_LINES } from '../../src/log.ts';
 import { CONTROL_MAX_MEMORIES } from '../../src/runtime/control.ts';
 import { MAX_LIFTED_BYTES } from '../../src/wasi/abi.ts';
+import { MAX_KEPT_BYTES } from '../../src/wasi/allowance.ts';
 import { MAX_FIELDS_BYTES } from '../../src/wasi/http-fields.ts';
 import { createHost } from '../../src/wasi/index.ts';
 import { STREAM_CHUNK_BYTES } from '../../src/wasi/io.ts';
@@ -19,7 +20,8 @@ test('docs/guests.md has the limits of the code', () => {
     `| random bytes in one call | ${MAX_RANDOM_BYTES / MIB} MiB |`,
     `| strings and lists passed in one call | ${MAX_LIFTED_BYTES / MIB} MiB |`,
     `| one read or write of a stream | ${STREAM_CHUNK_BYTES / KIB} KiB |`,
-    `| log output of one request | ${GUEST_OUTPUT_BYTES / KIB} KiB, in lines of up to ${GUEST_LINE_BYTES / KIB} KiB |`,
+    `| header fields, requests and bodies that the guest has made and not sent | ${MAX_KEPT_BYTES / MIB} MiB in all |`,
+    `| log output of one request | ${GUEST_OUTPUT_BYTES / KIB} KiB and ${GUEST_OUTPUT_LINES.toLocaleString('en')} lines, in lines of up to ${GUEST_LINE_BYTES / KIB} KiB |`,
     `| more than ${CONTROL_MAX_MEMORIES} memories |`,
   ];
   assert.deepEqual(

@@ -206,6 +206,24 @@ suite('fields', () => {
     assert.throws(() => fields.append('d', bytes('')), { code: 'GUEST_LIMIT' });
   });
 
+  test('are refused by their size before anything is copied, valid or not', () => {
+    const huge = new Uint8Array(2 ** 29);
+    assert.throws(() => Fields.empty().append('a', huge), { code: 'GUEST_LIMIT' });
+    assert.throws(() => Fields.empty().append('no token', huge), { code: 'GUEST_LIMIT' });
+    assert.throws(
+      () =>
+        Fields.empty().set(
+          'a',
+          Array.from({ length: 1000 }, () => huge),
+        ),
+      { code: 'GUEST_LIMIT' },
+    );
+    assert.throws(() => Fields.fromList([['a', huge]]), { code: 'GUEST_LIMIT' });
+    const many = Array.from({ length: 1025 }, () => bytes('\n'));
+    assert.throws(() => Fields.empty().set('a', many), { code: 'GUEST_LIMIT' });
+    assert.deepEqual(Fields.empty().set('a', many.slice(1)), refusal('invalid-syntax'));
+  });
+
   test('can be filled again after something was removed', () => {
     const fields = Fields.empty();
     const large = new Uint8Array(100_000).fill(0x61);
