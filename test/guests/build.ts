@@ -14,6 +14,8 @@ import { writeWit } from '../../src/build/wit.ts';
  * The guests that tests run, built from source on first use:
  * - `js-kitchen`, `js-tiny`, `js-sender`: JavaScript apps with the same engine
  * - `as-table`, `as-plain`: an AssemblyScript module with and without Wizer
+ * - `as-scribe`: does to its instance what the path says, and answers with its state; comes in three variants
+ * - `as-hostile`: takes as much of its host as it can get
  * - `wat-two`: the memory belongs to another core module than the handler
  * - `wat-tableset`: the same, and it changes its table while it runs, so it cannot be restored
  * - `wat-preview1`: goes through the preview1 adapter
@@ -24,6 +26,8 @@ export const GUEST_NAMES = [
   'js-sender',
   'as-table',
   'as-plain',
+  'as-scribe',
+  'as-hostile',
   'wat-two',
   'wat-tableset',
   'wat-preview1',
@@ -47,6 +51,8 @@ world guest {
   import wasi:io/poll@0.2.10;
   import wasi:clocks/monotonic-clock@0.2.10;
   import wasi:random/random@0.2.10;
+  import wasi:http/outgoing-handler@0.2.10;
+  import wasi:cli/stdout@0.2.10;
   import wasi:cli/exit@0.2.10;
   export wasi:http/incoming-handler@0.2.10;
 }
@@ -55,17 +61,20 @@ world guest {
 const tools = buildTools();
 const source = (...path: string[]): Promise<string> => readFile(join(SOURCES, ...path), 'utf8');
 
+/** The AssemblyScript modules that are guests. They have the others in common. */
+type AsEntry = 'app' | 'scribe' | 'hostile';
+
 /**
- * Compiles the AssemblyScript app in `dir`. Its exports have the names of the source; see `asModule`. The compiler runs
+ * Compiles an AssemblyScript app in `dir`. Its exports have the names of the source; see `asModule`. The compiler runs
  * as a process because the types of its API declare globals of their own.
  */
-async function compileAssemblyScript(dir: string): Promise<Uint8Array> {
-  for (const name of ['app', 'http', 'wasi']) {
+async function compileAssemblyScript(entry: AsEntry, dir: string): Promise<Uint8Array> {
+  for (const name of [entry, 'http', 'wasi']) {
     await copyFile(join(SOURCES, 'as', `${name}.as`), join(dir, `${name}.ts`));
   }
   const compiler = fileURLToPath(new URL('../bin/asc.js', import.meta.resolve('assemblyscript/asc')));
   const options = ['--runtime', 'stub', '--use', 'abort=', '--noAssert', '-O3', '--outFile', 'app.wasm'];
-  await promisify(execFile)(process.execPath, [compiler, 'app.ts', ...options], { cwd: dir });
+  await promisify(execFile)(process.execPath, [compiler, `${entry}.ts`, ...options], { cwd: dir });
   return readFile(join(dir, 'app.wasm'));
 }
 
@@ -73,9 +82,9 @@ async function compileAssemblyScript(dir: string): Promise<Uint8Array> {
  * The AssemblyScript app as a core module. AssemblyScript has no export names with colons, so they are put into the
  * text. Without `initFunc` its `initialize` is not exported, and nothing can run it but the app.
  */
-async function asModule(initFunc: string | null, dir: string): Promise<Uint8Array> {
+async function asModule(entry: AsEntry, initFunc: string | null, dir: string): Promise<Uint8Array> {
   const jco = await tools('@bytecodealliance/jco');
-  const wat = await jco.print(await compileAssemblyScript(dir));
+  const wat = await jco.print(await compileAssemblyScript(entry, dir));
   return jco.parse(
     wat
       .replace('(export "handle"', '(export "wasi:http/incoming-handler@0.2.10#handle"')
@@ -98,8 +107,10 @@ const BUILDERS: Record<GuestName, (dir: string) => Promise<Uint8Array>> = {
   'js-kitchen': async () => (await buildComponent(join(SOURCES, 'js/kitchen.js'))).component,
   'js-tiny': async () => (await buildComponent(join(SOURCES, 'js/tiny.js'))).component,
   'js-sender': async () => (await buildComponent(join(SOURCES, 'js/sender.js'))).component,
-  'as-table': async (dir) => fromModule(await asModule('wizer-initialize', dir), dir),
-  'as-plain': async (dir) => fromModule(await asModule(null, dir), dir),
+  'as-table': async (dir) => fromModule(await asModule('app', 'wizer-initialize', dir), dir),
+  'as-plain': async (dir) => fromModule(await asModule('app', null, dir), dir),
+  'as-scribe': async (dir) => fromModule(await asModule('scribe', null, dir), dir),
+  'as-hostile': async (dir) => fromModule(await asModule('hostile', null, dir), dir),
   'wat-two': async () => parseWat(await readFile(TWO, 'utf8')),
   'wat-tableset': async () => {
     const wat = await readFile(TWO, 'utf8');

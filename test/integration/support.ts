@@ -150,6 +150,11 @@ export class ServedNode {
     return Number(kibibytes) * 1024;
   }
 
+  /** `VmHWM` begins anew. Source: proc_pid_clear_refs(5). */
+  forgetPeak(): void {
+    writeFileSync(`/proc/${this.pid}/clear_refs`, '5');
+  }
+
   /** Begins a request; resolves at the head of the response. */
   open(path: string, sent: Sent = {}): Promise<IncomingMessage> {
     return open(this.url, path, sent);

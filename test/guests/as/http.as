@@ -102,21 +102,34 @@ export function respond(out: i32, status: i32): Sender {
   return new Sender(body, stream);
 }
 
-/** Passes the request's body on, chunk by chunk. */
-export function pipeBody(request: i32, sender: Sender): void {
+/** The body of the request; it can be had once. */
+export function bodyOf(request: i32): i32 {
   wasi.requestConsume(request, RET);
-  const body = handleResult();
+  return handleResult();
+}
+
+/** The stream of a body; it can be had once. */
+export function streamOf(body: i32): i32 {
   wasi.incomingBodyStream(body, RET);
-  const stream = handleResult();
-  while (true) {
-    readingChunk = true;
-    wasi.streamRead(stream, CHUNK_BYTES, RET);
-    readingChunk = false;
-    if (load<u8>(RET) != 0) break;
-    sender.write(load<usize>(RET, 4), load<usize>(RET, 8));
-  }
+  return handleResult();
+}
+
+/** Waits for the next of the stream, and has it written to `CHUNK`. Returns how much it is, or -1 when it is no more. */
+export function readChunk(stream: i32): i32 {
+  readingChunk = true;
+  wasi.streamRead(stream, CHUNK_BYTES, RET);
+  readingChunk = false;
+  if (load<u8>(RET) == 0) return load<i32>(RET, 8);
   // stream-error: 0 is last-operation-failed, 1 closed, which is how a body ends.
   if (load<u8>(RET, 4) == 0) unreachable();
+  return -1;
+}
+
+/** Passes the request's body on, chunk by chunk. */
+export function pipeBody(request: i32, sender: Sender): void {
+  const body = bodyOf(request);
+  const stream = streamOf(body);
+  for (let bytes = readChunk(stream); bytes >= 0; bytes = readChunk(stream)) sender.write(CHUNK, <usize>bytes);
   wasi.dropInputStream(stream);
   wasi.dropFutureTrailers(wasi.incomingBodyFinish(body));
 }

@@ -9,6 +9,13 @@ export declare function newFields(): i32;
 @external("wasi:http/types@0.2.10", "[method]fields.append")
 export declare function fieldsAppend(self: i32, name: usize, nameLen: usize, value: usize, valueLen: usize, ret: usize): void;
 
+/** The value is a list of lists of bytes: 8 bytes each, pointer and length. */
+@external("wasi:http/types@0.2.10", "[method]fields.set")
+export declare function fieldsSet(self: i32, name: usize, nameLen: usize, value: usize, valueLen: usize, ret: usize): void;
+
+@external("wasi:http/types@0.2.10", "[method]fields.clone")
+export declare function fieldsClone(self: i32): i32;
+
 @external("wasi:http/types@0.2.10", "[resource-drop]fields")
 export declare function dropFields(self: i32): void;
 
@@ -39,6 +46,26 @@ export declare function responseSetStatus(self: i32, status: i32): i32;
 @external("wasi:http/types@0.2.10", "[method]outgoing-response.body")
 export declare function responseBody(self: i32, ret: usize): void;
 
+@external("wasi:http/types@0.2.10", "[constructor]outgoing-request")
+export declare function newRequest(headers: i32): i32;
+
+@external("wasi:http/types@0.2.10", "[method]outgoing-request.set-path-with-query")
+export declare function requestSetPath(self: i32, isSome: i32, path: usize, pathLen: usize): i32;
+
+/** option<scheme>: the cases of scheme are 0 for HTTP, 1 for HTTPS, 2 for another, which has a name. */
+@external("wasi:http/types@0.2.10", "[method]outgoing-request.set-scheme")
+export declare function requestSetScheme(self: i32, isSome: i32, scheme: i32, name: usize, nameLen: usize): i32;
+
+@external("wasi:http/types@0.2.10", "[method]outgoing-request.set-authority")
+export declare function requestSetAuthority(self: i32, isSome: i32, authority: usize, authorityLen: usize): i32;
+
+@external("wasi:http/types@0.2.10", "[method]outgoing-request.body")
+export declare function requestBody(self: i32, ret: usize): void;
+
+/** To `ret`: result<future-incoming-response, error-code>, the payload at 8. */
+@external("wasi:http/outgoing-handler@0.2.10", "handle")
+export declare function send(request: i32, hasOptions: i32, options: i32, ret: usize): void;
+
 @external("wasi:http/types@0.2.10", "[method]outgoing-body.write")
 export declare function outgoingBodyWrite(self: i32, ret: usize): void;
 
@@ -67,11 +94,20 @@ export declare function pollableBlock(self: i32): void;
 @external("wasi:io/poll@0.2.10", "[resource-drop]pollable")
 export declare function dropPollable(self: i32): void;
 
+@external("wasi:io/poll@0.2.10", "poll")
+export declare function poll(list: usize, len: usize, ret: usize): void;
+
 @external("wasi:clocks/monotonic-clock@0.2.10", "subscribe-duration")
 export declare function subscribeDuration(nanoseconds: u64): i32;
 
 @external("wasi:random/random@0.2.10", "get-random-u64")
 export declare function getRandomU64(): u64;
+
+@external("wasi:random/random@0.2.10", "get-random-bytes")
+export declare function getRandomBytes(len: u64, ret: usize): void;
+
+@external("wasi:cli/stdout@0.2.10", "get-stdout")
+export declare function getStdout(): i32;
 
 @external("wasi:cli/exit@0.2.10", "exit")
 export declare function exit(isError: i32): void;
