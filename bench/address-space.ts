@@ -32,7 +32,7 @@ type Served = {
 /** Guests that are not JavaScript: the part of their answer that is varied in their image, and the answer. */
 const GUESTS = [
   {
-    guest: 'table',
+    guest: 'sieve',
     options: { initFunc: 'initialise' },
     varied: 'prime 20000',
     of: (own: string) => `${own} is 224737\n`,
