@@ -35,6 +35,10 @@ function fileOf(name: string, component: Uint8Array): string {
   return path;
 }
 
+/** Runs a program of the system, which may not be there: `error` says so. */
+const run = (program: string, args: readonly string[], env = process.env): SpawnSyncReturns<Buffer> =>
+  spawnSync(program, args, { env });
+
 /** Looks into a store with eyes of its own. */
 function look<T>(directory: string, use: (store: SnapshotStore) => T): T {
   const store = SnapshotStore.open(directory, { create: false, ops: unsyncedOps });
@@ -146,7 +150,7 @@ test('a store that is damaged under a node: routes that are loaded serve on, err
 
 test('a build into a store whose disk is full says so, and leaves the store as it was', async (t) => {
   const disk = temporaryDirectory();
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', disk]);
+  const mount = run('mount', ['-t', 'tmpfs', '-o', 'size=256k', 'tmpfs', disk]);
   if (mount.status !== 0) return t.skip('a tmpfs cannot be mounted here');
   try {
     const store = join(disk, 'store');
@@ -158,7 +162,7 @@ test('a build into a store whose disk is full says so, and leaves the store as i
     assert.ok(stderr.includes(store) && stderr.includes('ENOSPC') && stderr.includes('--store'), stderr);
     await assertReadable(store, ['old']);
   } finally {
-    spawnSync('umount', [disk]);
+    run('umount', [disk]);
   }
 });
 
@@ -175,7 +179,7 @@ function fill(path: string): void {
 test('a build that may write no file of this size says so, and leaves the store as it was', async (t) => {
   const store = join(temporaryDirectory(), 'store');
   assert.equal((await thaw(['build', fileOf('old', await guest('old')), '--store', store], options)).code, 0);
-  const limited = spawnSync('prlimit', [
+  const limited = run('prlimit', [
     '--fsize=512',
     process.execPath,
     BIN,
@@ -218,7 +222,7 @@ const STEPS = 'fsync,ftruncate,pwrite64,rename,utimensat,unlink';
 function tracedBuild(input: string, store: string, strace: readonly string[]): SpawnSyncReturns<Buffer> {
   const env = { ...process.env, UV_THREADPOOL_SIZE: '1', NODE_COMPILE_CACHE: COMPILE_CACHE };
   const trace = ['-f', '-qq', '-e', `trace=${STEPS}`, ...strace];
-  return spawnSync('strace', [...trace, process.execPath, BIN, 'build', input, '--store', store], { env });
+  return run('strace', [...trace, process.execPath, BIN, 'build', input, '--store', store], env);
 }
 
 /** A step of a build: the n-th call of this name. */
@@ -227,9 +231,9 @@ type Step = { readonly call: string; readonly nth: number };
 /** The steps of a build of this input in their order, or why they cannot be found out. */
 function stepsOf(input: string): readonly Step[] | string {
   const log = join(root, 'steps');
-  const run = tracedBuild(input, join(temporaryDirectory(), 'store'), ['-o', log]);
-  if (run.error !== undefined) return run.error.message;
-  if (run.status !== 0) return run.stderr.toString();
+  const build = tracedBuild(input, join(temporaryDirectory(), 'store'), ['-o', log]);
+  if (build.error !== undefined) return build.error.message;
+  if (build.status !== 0) return build.stderr.toString();
   const calls = readFileSync(log, 'utf8').matchAll(/^(\d+) +(\w+)\(/gm);
   const threads = Map.groupBy(calls, ([, thread]) => thread);
   const [longest = []] = [...threads.values()].toSorted((one, other) => other.length - one.length);
@@ -266,8 +270,8 @@ test('a build that is killed at any step leaves a store that is read, served fro
   for (const step of new Set([...spread, total - 2, total - 1])) {
     const { call, nth } = steps[step] as Step;
     const kill = ['-o', join(root, 'steps'), '-e', `inject=${call}:signal=KILL:when=${nth}`];
-    const run = tracedBuild(await input(step + 1), store, kill);
-    assert.equal(run.signal, 'SIGKILL', `step ${step} of ${total}: ${run.stderr.toString()}`);
+    const build = tracedBuild(await input(step + 1), store, kill);
+    assert.equal(build.signal, 'SIGKILL', `step ${step} of ${total}: ${build.stderr.toString()}`);
     look(store, (seen) => {
       isComplete = seen.listRefs().some(({ name }) => name === 'new');
       assert.equal(isComplete, step === total - 1, `the name is there after ${step} of ${total} steps`);

@@ -10,6 +10,7 @@ import {
   parseDelta,
   trimImage,
 } from '../../src/snapshot/layer.ts';
+import { SNAPSHOT_FORMAT } from '../../src/snapshot/manifest.ts';
 import { PAGE, thawError } from './support.ts';
 
 const MAX_PAGES = 12;
@@ -158,7 +159,7 @@ test('parseDelta() says what is wrong', () => {
     [new Uint8Array(0), 'its 0 bytes do not begin with'],
     [whole.subarray(0, 23), 'its 23 bytes do not begin with'],
     [withWord(0, 0), 'do not begin with "thawdlta"'],
-    [withWord(8, 1), 'format is 1, expected 2'],
+    [withWord(8, 1), `format is 1, expected ${SNAPSHOT_FORMAT}`],
     [withWord(12, 65_536), 'page size is 65536, expected 4096'],
     [withWord(16, 3), `length in bytes is ${whole.length}, expected ${whole.length + PAGE}`],
     [withWord(20, 0xffff_ffff), 'length in bytes'],

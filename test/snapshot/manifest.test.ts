@@ -4,7 +4,7 @@ import * as fc from 'fast-check';
 import { canonicalJson } from '../../src/snapshot/canonical-json.ts';
 import type { Json } from '../../src/snapshot/canonical-json.ts';
 import { codeDigest } from '../../src/snapshot/code-digest.ts';
-import { objectsOf } from '../../src/snapshot/manifest.ts';
+import { SNAPSHOT_FORMAT, objectsOf } from '../../src/snapshot/manifest.ts';
 import type { Manifest, NewManifest } from '../../src/snapshot/manifest.ts';
 import { joinManifest, parseManifest, parseProgram } from '../../src/snapshot/parse-manifest.ts';
 import { bytesOf, programOf, sampleManifest, samplePlan, thawError } from './support.ts';
@@ -208,7 +208,7 @@ test('reading another format says how to make the snapshot anew', () => {
   const check = thawError(
     'STORE_MANIFEST_INVALID',
     'has format 1',
-    'reads format 2',
+    `reads format ${SNAPSHOT_FORMAT}`,
     'thaw build hello.js --name hello',
   );
   const other = '{"format":1,"anything":[]}';
