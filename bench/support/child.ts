@@ -92,6 +92,14 @@ export class Child implements AsyncDisposable {
     return groupTicks(allStats(), this.pid) / TICKS_PER_SECOND;
   }
 
+  /** Whether a thread of the group runs, or would if it had a core. */
+  get isRunnable(): boolean {
+    const pids = groupOf(allStats(), this.pid).map(({ pid }) => pid);
+    return pids.some((pid) =>
+      threadsOf(pid).some((thread) => /\) R /.test(processFile(`${pid}/task/${thread}`, 'stat'))),
+    );
+  }
+
   /** Open file descriptors. */
   get descriptors(): number {
     return readdirSync(`/proc/${this.pid}/fd`).length;
@@ -153,6 +161,15 @@ const bytesOf = (status: string, field: string): number | null => {
   const kibibytes = new RegExp(`^${field}:\\s+(\\d+) kB$`, 'm').exec(status)?.[1];
   return kibibytes === undefined ? null : Number(kibibytes) * 1024;
 };
+
+function threadsOf(pid: string): string[] {
+  try {
+    return readdirSync(`/proc/${pid}/task`);
+  } catch {
+    // It has ended meanwhile.
+    return [];
+  }
+}
 
 /** The text of /proc/<pid>/stat of every process. */
 const allStats = (): string[] =>
