@@ -249,25 +249,22 @@ function flushed(stream: OutputStream): WriteResult {
 
 const zeroes = new Uint8Array(STREAM_CHUNK_BYTES);
 
-function writeZeroes(stream: OutputStream, length: bigint): WriteResult {
+/** @throws ThawError ABI_VIOLATION for more than `check-write` ever permits: no call may keep the host busy for long */
+function zeroesOf(call: string, length: bigint): Uint8Array {
   if (length > STREAM_CHUNK_BYTES) {
     throw new ThawError(
       'ABI_VIOLATION',
-      `write-zeroes of ${length} bytes, where check-write never permits more than ${STREAM_CHUNK_BYTES}`,
+      `${call} of ${length} bytes, where check-write never permits more than ${STREAM_CHUNK_BYTES}`,
     );
   }
-  return stream.write(zeroes.subarray(0, Number(length)));
+  return zeroes.subarray(0, Number(length));
 }
 
-async function writeZeroesAndFlush(guest: Guest, stream: OutputStream, length: bigint): Promise<WriteResult> {
-  for (let left = length; left > 0n;) {
-    const piece = zeroes.subarray(0, chunk(left));
-    const written = await writeAll(guest, stream, piece);
-    if (written.tag === 'err') return written;
-    left -= BigInt(piece.length);
-  }
-  return OK;
-}
+const writeZeroes = (stream: OutputStream, length: bigint): WriteResult =>
+  stream.write(zeroesOf('write-zeroes', length));
+
+const writeZeroesAndFlush = (guest: Guest, stream: OutputStream, length: bigint): WriteResult | Promise<WriteResult> =>
+  writeAll(guest, stream, zeroesOf('blocking-write-zeroes-and-flush', length));
 
 function splice(to: OutputStream, from: InputStream, length: bigint): Result<bigint, StreamError> {
   const permit = to.checkWrite();
