@@ -17,7 +17,7 @@ const hasTrapHandler = (): boolean =>
   );
 
 /** Whether stop pages are used, the same on all threads of the process. */
-export const hasStopPages = (): boolean => canCallLibc() && hasTrapHandler();
+const hasStopPages = (): boolean => canCallLibc() && hasTrapHandler();
 
 /** Compiles code of the rewriter's, off the calling thread. @throws WebAssembly.CompileError */
 export const compileCode = (code: Uint8Array): Promise<WebAssembly.Module> =>
