@@ -6,6 +6,7 @@ import type { EdgeConfig } from './config/schema.ts';
 import { invariant } from './errors.ts';
 import { createConnectionMemory } from './http/connections.ts';
 import { StartupHistograms } from './metrics/histograms.ts';
+import { RouteCounters, createRouteCounterMemory } from './metrics/route-counters.ts';
 import { CodeCache, compileFrom } from './runtime/code.ts';
 import { handlerOf } from './runtime/snapshot.ts';
 import { chooseTier } from './runtime/restore-tier.ts';
@@ -38,6 +39,7 @@ export class EdgeNode implements AdminView {
   /** Of the snapshots, by the names that routes use. */
   readonly #digests: ReadonlyMap<string, Digest>;
   readonly #inFlight: Int32Array;
+  readonly #counters: RouteCounters;
   readonly #planes: readonly Plane[];
   readonly #watchdog: Watchdog;
   #admin: AdminServer | null = null;
@@ -54,11 +56,13 @@ export class EdgeNode implements AdminView {
     this.#digests = new Map(Array.from(snapshots, ([name, { digest }]) => [name, digest]));
     const inFlight = new SharedArrayBuffer((config.routes.length + 1) * Int32Array.BYTES_PER_ELEMENT);
     this.#inFlight = new Int32Array(inFlight);
+    const counters = createRouteCounterMemory(config.routes.length);
+    this.#counters = new RouteCounters(counters);
     const connections = createConnectionMemory();
     const threads = config.threads === 'auto' ? availableParallelism() : config.threads;
     this.#watchdog = new Watchdog(threads);
     const digests = this.#digests;
-    const input = { config, digests, threads, restoreTier: chooseTier(restoreTier), inFlight, connections };
+    const input = { config, digests, threads, restoreTier: chooseTier(restoreTier), inFlight, counters, connections };
     const inputs = this.#watchdog.links.map((control): PlaneInput => ({ ...input, control }));
     this.#planes = createPlanes(inputs, this.#store, log);
   }
@@ -123,6 +127,7 @@ export class EdgeNode implements AdminView {
         snapshot: { name: isDigest(route.snapshot) ? null : route.snapshot, digest },
         limits: route.limits,
         starts: starts.startsOf(route.id),
+        limited: this.#counters.of(index),
         slots: { busy: Atomics.load(this.#inFlight, index), clean },
       };
     });

@@ -94,7 +94,7 @@ export const ENDPOINTS: ReadonlyMap<string, Endpoint> = new Map<string, Endpoint
   [
     '/routes',
     {
-      about: 'what is served, by which snapshot, in how many slots (JSON)',
+      about: 'what is served, by which snapshot, in how many slots, and what limits have stopped (JSON)',
       answer: async (node) => json(200, `${JSON.stringify({ routes: await node.routes() })}\n`),
     },
   ],

@@ -1,5 +1,6 @@
 import type { StartupHistograms } from '../metrics/histograms.ts';
 import type { StartKind } from '../metrics/phases.ts';
+import type { RouteCounter } from '../metrics/route-counters.ts';
 
 /**
  * One thing that must hold. `live`: without it the process is beyond help and should be restarted. `ready`: without it
@@ -32,6 +33,8 @@ export type RouteRow = {
   /** The limits in force, by config key with its unit: `wallMs`, `requestBodyBytes`, `concurrency`. Null: none. */
   readonly limits: Readonly<Record<string, number | null>>;
   readonly starts: Readonly<Record<StartKind, number>>;
+  /** How often its limits have had an effect: see RouteCounters. */
+  readonly limited: Readonly<Record<RouteCounter, number>>;
   /** Slots that hold this route's snapshot now: serving a request, and clean. */
   readonly slots: { readonly busy: number; readonly clean: number };
 };

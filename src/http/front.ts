@@ -5,6 +5,7 @@ import type { EdgeConfig, RouteConfig } from '../config/schema.ts';
 import { ThawError, messageOf, type ErrorCode } from '../errors.ts';
 import { GuestLineWriter } from '../log.ts';
 import type { StartupHistograms } from '../metrics/histograms.ts';
+import type { RouteCounters } from '../metrics/route-counters.ts';
 import { PHASE_NAMES, StartTimer, type StartKind } from '../metrics/phases.ts';
 import type { SlotPool } from '../runtime/pool.ts';
 import type { Slot } from '../runtime/slot.ts';
@@ -54,6 +55,7 @@ export type FrontInput = {
   readonly log: Logger;
   /** Requests in work by route, counted by all threads; index as in the config. The last is for all routes. */
   readonly inFlight: Int32Array;
+  readonly counters: RouteCounters;
   readonly connections: ConnectionCounts;
   /** Threads that serve, and the slots of this one. */
   readonly threads: number;
@@ -71,6 +73,7 @@ export class Front {
   readonly #router: Router<ServedRoute>;
   readonly #outbound: Outbound;
   readonly #inFlight: Int32Array;
+  readonly #counters: RouteCounters;
   readonly #concurrency: number;
   readonly #uploads: UploadGate;
   #requests = 0;
@@ -84,8 +87,9 @@ export class Front {
   readonly #idPrefix = randomBytes(4).toString('hex');
 
   constructor(input: FrontInput) {
-    const { config, pool, histograms, log, inFlight, connections, threads, slots, snapshotOf } = input;
+    const { config, pool, histograms, log, inFlight, counters, connections, threads, slots, snapshotOf } = input;
     this.#inFlight = inFlight;
+    this.#counters = counters;
     this.#concurrency = config.limits.concurrency;
     this.#uploads = new UploadGate(halfOf(slots));
     this.#pool = pool;
@@ -231,6 +235,7 @@ export class Front {
       timer.skip();
       await this.#run(acquired, input);
     } catch (error) {
+      if (error instanceof CpuTimeExceeded) this.#counters.add(route.index, 'cpuStops');
       this.#fail(cutoff.isClientGone ? cutoff.reason : error, writer, route.id, requestId);
     } finally {
       writer.flush();
@@ -267,6 +272,8 @@ export class Front {
       await exchange.run(slot);
     } finally {
       output.end();
+      const { refusedGrows } = slot.usage;
+      if (refusedGrows > 0) this.#counters.add(route.index, 'refusedGrows', refusedGrows);
     }
     if (this.#log.isLevelEnabled('debug')) {
       const about = { route: route.id, request: requestId, start: kind, ...slot.usage };

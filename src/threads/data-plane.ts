@@ -3,6 +3,7 @@ import { ThawError, invariant, messageOf } from '../errors.ts';
 import { ConnectionCounts } from '../http/connections.ts';
 import { Front } from '../http/front.ts';
 import { StartupHistograms } from '../metrics/histograms.ts';
+import { RouteCounters } from '../metrics/route-counters.ts';
 import { CodeCache } from '../runtime/code.ts';
 import { ControlMemory } from '../runtime/control-memory.ts';
 import { MemoryPool } from '../runtime/memory-pool.ts';
@@ -25,7 +26,8 @@ export class DataPlane implements Plane {
 
   /** Nothing listens yet. @throws ThawError STORE_NOT_FOUND */
   constructor(environment: PlaneEnvironment) {
-    const { config, digests, threads, restoreTier, inFlight, connections, control, log, compile } = environment;
+    const { config, digests, threads, restoreTier, inFlight, counters, connections, control, log, compile } =
+      environment;
     this.#environment = environment;
     this.#store = SnapshotStore.open(config.store, { create: false });
     const slotEnvironment = {
@@ -47,6 +49,7 @@ export class DataPlane implements Plane {
       histograms: this.#histograms,
       log,
       inFlight: new Int32Array(inFlight),
+      counters: new RouteCounters(counters),
       connections: new ConnectionCounts(connections, config.limits),
       threads,
       slots: share.slots,

@@ -36,6 +36,8 @@ export type PlaneInput = {
   readonly restoreTier: RestoreTier;
   /** Requests in work by route, all threads together: an Int32Array, index as in the config. The last is for all routes. */
   readonly inFlight: SharedArrayBuffer;
+  /** All threads together; see RouteCounters. */
+  readonly counters: SharedArrayBuffer;
   /** Open connections, all threads together; see ConnectionCounts. */
   readonly connections: SharedArrayBuffer;
   /** What the thread shares with the watchdog. */

@@ -19,6 +19,7 @@ const HELLO: RouteRow = {
   snapshot: { name: 'hello', digest: 'ab'.repeat(32) },
   limits: { wallMs: 10_000 },
   starts: { hot: 1, switch: 0, instantiate: 0, load: 0 },
+  limited: { cpuStops: 2, refusedGrows: 3 },
   slots: { busy: 0, clean: 1 },
 };
 

@@ -104,6 +104,22 @@ test('over the concurrency of the node all routes are answered with 503, and the
   assert.ok(after.every(({ status }) => status === 200));
 });
 
+test('/routes says how often the limits of a route had an effect', async () => {
+  type Row = { readonly host: string; readonly limited: { readonly cpuStops: number; readonly refusedGrows: number } };
+  const limited = async (): Promise<Record<string, Row['limited']>> => {
+    const { routes } = JSON.parse((await node.admin('/routes')).text) as { routes: Row[] };
+    return Object.fromEntries(routes.map(({ host, limited }) => [host, limited]));
+  };
+  const before = await limited();
+  assert.deepEqual(before['neighbour.test'], { cpuStops: 0, refusedGrows: 0 });
+  // Requests of more than one thread.
+  await concurrently(12, 6, async () => node.send('/spin', { host: 'as.test' }));
+  for (let round = 0; round < 3; round++) await grow('as.test');
+  const after = await limited();
+  const { cpuStops, refusedGrows } = before['as.test'] ?? { cpuStops: 0, refusedGrows: 0 };
+  assert.deepEqual(after, { ...before, 'as.test': { cpuStops: cpuStops + 12, refusedGrows: refusedGrows + 3 } });
+});
+
 test('the watchdog is a part of the health of the node', async () => {
   const { status, text } = await node.admin('/healthz?verbose');
   assert.equal(status, 200);
