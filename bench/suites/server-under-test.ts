@@ -29,7 +29,7 @@ const CHECK_PATIENCE_MS = 3000;
  */
 const REST_LOOK_MS = 100;
 const REST_CORES = 0.1;
-const REST_MOST_MS = 5000;
+const REST_MOST_MS = 3000;
 
 /** Under way at a time in the open loop: a server that has fallen a third of a second behind does not keep up. */
 const MOST_UNDER_WAY = 8;
