@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, writeSync } from 'node:fs';
+import { ftruncateSync, writeSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import type Koffi from 'koffi';
 import { ThawError, messageOf } from '../errors.ts';
@@ -49,6 +49,7 @@ const ioctlRaw = bind<[number, number, BigUint64Array]>('int ioctl(int fd, ulong
 const getrusageRaw = bind<[number, BigInt64Array]>('int getrusage(int who, void* usage)');
 const getpagesizeRaw = bind<[]>('int getpagesize()');
 const memfdCreateRaw = bind<[string, number]>('int memfd_create(const char* name, uint flags)');
+const closeRaw = bind<[number]>('int close(int fd)');
 const clockGettimeRaw = bind<[number, BigInt64Array]>('int clock_gettime(int clock, void* time)');
 
 // Linux uapi, the same numbers on x86-64 and arm64.
@@ -114,12 +115,15 @@ export function dropPages(address: bigint, length: number): void {
   if (madviseRaw(address, length, MADV_DONTNEED) !== 0) fail(`madvise of ${length} bytes`);
 }
 
+/** A descriptor and how it is closed: Node warns of a thread that closes one which it has not opened through Node. */
+export type OpenFile = { readonly fd: number; readonly close: () => void };
+
 /**
  * Makes a file of its own memory, without a name: nobody can change it or cut it short. Pages that are zero take none.
  *
- * @returns its descriptor, which the caller closes; null where there are no such files, or no memory for one
+ * @returns null where there are no such files, or no memory for one
  */
-export function memoryFile(bytes: Uint8Array): number | null {
+export function memoryFile(bytes: Uint8Array): OpenFile | null {
   let fd = -1;
   try {
     fd = memfdCreateRaw('thaw-image', MFD_CLOEXEC);
@@ -130,9 +134,9 @@ export function memoryFile(bytes: Uint8Array): number | null {
       const end = Math.min(start + run.pages * IMAGE_PAGE_BYTES, bytes.length);
       for (let at = start; at < end;) at += writeSync(fd, bytes, at, end - at, at);
     }
-    return fd;
+    return { fd, close: () => void closeRaw(fd) };
   } catch {
-    if (fd >= 0) closeSync(fd);
+    if (fd >= 0) closeRaw(fd);
     return null;
   }
 }

@@ -2,7 +2,7 @@
 import { closeSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ThawError, invariant } from '../errors.ts';
-import { memoryFile } from '../runtime/libc.ts';
+import { memoryFile, type OpenFile } from '../runtime/libc.ts';
 import type { Digest } from '../wasm/plan.ts';
 import { isDigest, sha256, sha256OfFile } from './digest.ts';
 import { errnoOf, storeError, withStoreErrors } from './file-ops.ts';
@@ -36,7 +36,7 @@ export class ObjectFiles {
   /** Identities of the files whose content had the digest when `readAgain` hashed it. */
   readonly #hashed = new Map<Digest, string>();
   /** Every descriptor that `open` handed out. */
-  readonly #descriptors: number[] = [];
+  readonly #files: OpenFile[] = [];
 
   constructor(directory: string, scratch: Scratch) {
     this.#directory = directory;
@@ -115,11 +115,11 @@ export class ObjectFiles {
 
   /** Lets `use` have a descriptor of an object's content; it is closed afterwards. */
   useVerified<T>(ref: ObjectRef, role: Role, use: (fd: number) => T): T {
-    const fd = memoryFile(this.readAgain(ref, role)) ?? this.#openVerified(ref, role);
+    const { fd, close } = memoryFile(this.readAgain(ref, role)) ?? this.#openVerified(ref, role);
     try {
       return use(fd);
     } finally {
-      closeSync(fd);
+      close();
     }
   }
 
@@ -137,19 +137,20 @@ export class ObjectFiles {
     if (fd === undefined) {
       const bytes = this.read(ref, role);
       const copy = memoryFile(bytes);
-      fd = copy ?? this.#openVerified(ref, role);
-      this.#descriptors.push(fd);
-      if (copy !== null) this.#copies.set(ref.digest, copy);
+      const file = copy ?? this.#openVerified(ref, role);
+      ({ fd } = file);
+      this.#files.push(file);
+      if (copy !== null) this.#copies.set(ref.digest, fd);
     }
     return { fd, bytes: ref.bytes };
   }
 
-  #openVerified(ref: ObjectRef, role: Role): number {
+  #openVerified(ref: ObjectRef, role: Role): OpenFile {
     const path = this.path(ref.digest);
     const fd = openObject(path, ref.digest, role);
     try {
       withStoreErrors(`reading ${path}`, () => verify(fd, path, ref, role));
-      return fd;
+      return { fd, close: () => closeSync(fd) };
     } catch (error) {
       closeSync(fd);
       throw error;
@@ -196,7 +197,7 @@ export class ObjectFiles {
   }
 
   close(): void {
-    for (const fd of this.#descriptors.splice(0)) closeSync(fd);
+    for (const { close } of this.#files.splice(0)) close();
     this.#copies.clear();
   }
 }
