@@ -102,7 +102,7 @@ test('systemd-analyze rates the exposure of the unit under 2.0', (t: TestContext
 function callsOf(name: string): readonly string[] {
   if (!name.startsWith('@')) return [name];
   const { stdout } = spawnSync(ANALYZE, ['syscall-filter', '--no-pager', name], { encoding: 'utf8' });
-  const lines = stdout.split('\n').filter((line) => /^ +[@\w]+$/.test(line));
+  const lines = stdout.split('\n').filter((line) => /^ +[@\w-]+$/.test(line));
   assert.ok(lines.length > 0, `systemd knows ${name}`);
   return lines.flatMap((line) => callsOf(line.trim()));
 }

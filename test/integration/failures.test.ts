@@ -178,14 +178,14 @@ test('a guest is stopped when its client has left, well before its wall time', a
 
 test('a client that leaves while it waits for a slot leaves the queue', async () => {
   const busy = await Promise.all(Array.from({ length: SLOTS }, () => node.connect()));
-  for (const client of busy) client.writeLines('GET /wait?ms=700 HTTP/1.1', 'host: as.test', '');
+  for (const client of busy) client.writeLines('GET /sleep?ms=700 HTTP/1.1', 'host: js.test', '');
   await sleep(50);
   const before = node.log().length;
   const queued = await Promise.all(Array.from({ length: SLOTS * 2 }, () => node.connect()));
   for (const client of queued) client.writeLines('GET /log HTTP/1.1', 'host: js.test', '');
   await sleep(50);
   for (const { socket } of queued) socket.destroy();
-  for (const client of busy) await client.until(/waited\n/);
+  for (const client of busy) await client.until(/slept/);
   await assertServesOn();
   assert.ok(
     !node
