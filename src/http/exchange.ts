@@ -33,6 +33,8 @@ export type ExchangeInput = {
   readonly timer: StartTimer;
   /** The response head is there, or its place was taken by an error: the start is over. */
   readonly onAnswer: () => void;
+  /** CPU time that the guest gets: the route's limit or less. */
+  readonly cpuMs: number;
 };
 
 /** One request while a guest serves it: what host functions see of the request, and what ends it. */
@@ -52,7 +54,7 @@ export class Exchange implements Call {
     this.#input = input;
     this.requestId = input.requestId;
     this.env = input.env;
-    this.limits = input.match.route.limits;
+    this.limits = { cpuMs: input.cpuMs, memoryBytes: input.match.route.limits.memoryBytes };
   }
 
   /**

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { EdgeConfig, RouteConfig } from '../config/schema.ts';
-import { ThawError, messageOf, type ErrorCode } from '../errors.ts';
+import { ThawError, messageOf } from '../errors.ts';
 import { GuestLineWriter } from '../log.ts';
 import type { StartupHistograms } from '../metrics/histograms.ts';
 import type { RouteCounters } from '../metrics/route-counters.ts';
@@ -14,12 +14,15 @@ import { HeadRefused, admissionOf, type Target } from './admission.ts';
 import type { ConnectionCounts } from './connections.ts';
 import { Cutoff } from './cutoff.ts';
 import { Exchange, bodyTooLarge } from './exchange.ts';
+import { MethodNotAllowed, logLevelOf, publicText } from './failures.ts';
 import { createListener } from './listener.ts';
 import { Outbound } from './outbound.ts';
 import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { cutSlowReader } from './slow-reader.ts';
 import { CpuTimeExceeded } from '../wasi/guest.ts';
+import { CpuCurb, type Leave } from './cpu-curb.ts';
+import { Turns } from './turns.ts';
 import { UploadGate, type LeaveGate } from './upload-gate.ts';
 import { createRouter, type Found, type Router } from './router.ts';
 
@@ -76,6 +79,8 @@ export class Front {
   readonly #counters: RouteCounters;
   readonly #concurrency: number;
   readonly #uploads: UploadGate;
+  readonly #turns = new Turns();
+  readonly #curb = new CpuCurb();
   #requests = 0;
   #draining = false;
   #idle: (() => void) | null = null;
@@ -111,6 +116,7 @@ export class Front {
       longestWallMs: Math.max(...config.routes.map(({ limits }) => limits.wallMs)),
       handle: (request, response, onAccepted) => void this.#handle(request, response, onAccepted),
     });
+    this.server.on('connection', () => this.#turns.connected());
   }
 
   /**
@@ -192,12 +198,11 @@ export class Front {
 
   /** Serves the request once its body is no reason to wait, within its route's concurrency. */
   async #serveInTurn(input: Admitted): Promise<void> {
-    const { request, found, writer, cutoff, timer } = input;
+    const { request, found, writer, cutoff } = input;
     const { route } = found;
     let leave: LeaveGate | null = null;
     try {
       if (hasBody(request)) leave = await this.#uploads.enter(request, route, cutoff.passed);
-      timer.skip();
       this.#enter(route);
     } catch (error) {
       leave?.();
@@ -229,15 +234,22 @@ export class Front {
     const { writer, found, requestId, timer, cutoff } = input;
     const { route } = found;
     let slot: Slot | null = null;
+    let leaveCurb: Leave | null = null;
     try {
+      if (this.#curb.isCurbed(route.index)) leaveCurb = await this.#curb.enter(cutoff.passed);
+      await this.#turns.take(route.index);
+      timer.skip();
+      if (cutoff.reason !== null) throw cutoff.reason;
       const acquired = await this.#pool.acquire(route.snapshotOf(), timer, cutoff.passed);
       ({ slot } = acquired);
+      await this.#turns.again(route.index);
       timer.skip();
-      await this.#run(acquired, input);
+      await this.#run(acquired, input, leaveCurb);
     } catch (error) {
-      if (error instanceof CpuTimeExceeded) this.#counters.add(route.index, 'cpuStops');
+      if (error instanceof CpuTimeExceeded) this.#countStop(route);
       this.#fail(cutoff.isClientGone ? cutoff.reason : error, writer, route.id, requestId);
     } finally {
+      leaveCurb?.(0);
       writer.flush();
       if (slot !== null) this.#release(slot, route.id);
     }
@@ -246,6 +258,7 @@ export class Front {
   async #run(
     { slot, kind }: { slot: Slot; kind: StartKind },
     { request, writer, target, found, requestId, timer, cutoff }: Admitted,
+    leaveCurb: Leave | null,
   ): Promise<void> {
     const { route } = found;
     const output = new GuestLineWriter(({ stream, line }) => {
@@ -266,24 +279,38 @@ export class Front {
       output,
       timer,
       onAnswer,
+      cpuMs: this.#curb.limitOf(route.index, route.limits.cpuMs),
     });
     cutoff.onPassed((reason) => exchange.abort(reason));
     try {
-      await exchange.run(slot);
+      const begun = performance.now();
+      const running = exchange.run(slot);
+      // The guest has run until it waits, or to its end.
+      leaveCurb?.(performance.now() - begun);
+      await running;
     } finally {
       output.end();
-      const { refusedGrows } = slot.usage;
+      const { refusedGrows, cpuMs } = slot.usage;
       if (refusedGrows > 0) this.#counters.add(route.index, 'refusedGrows', refusedGrows);
+      this.#turns.took(route.index, cpuMs);
     }
+    this.#curb.ended(route.index, slot.usage.cpuMs);
     if (this.#log.isLevelEnabled('debug')) {
       const about = { route: route.id, request: requestId, start: kind, ...slot.usage };
       this.#log.debug({ ...about, phases: timer.toJSON() }, 'served');
     }
   }
 
+  #countStop({ id, index, limits }: ServedRoute): void {
+    this.#counters.add(index, 'cpuStops');
+    if (!this.#curb.stopped(index)) return;
+    const limitMs = this.#curb.limitOf(index, limits.cpuMs);
+    this.#log.warn({ route: id, limitMs }, 'stopped again and again: requests get less CPU time than limits.cpu');
+  }
+
   #fail(error: unknown, writer: ResponseWriter, route: string, request: string): void {
     const failure = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
-    const level = LOG_LEVELS[failure.code] ?? 'warn';
+    const level = logLevelOf(failure.code);
     this.#log[level](
       {
         route,
@@ -369,24 +396,4 @@ function answerForNode(request: IncomingMessage, response: ServerResponse): void
   response.writeHead(204).end();
 }
 
-/** A failing guest is worth a look; a client that leaves is everyday. */
-const LOG_LEVELS: Partial<Record<ErrorCode, 'error' | 'info'>> = { INTERNAL: 'error', CLIENT_GONE: 'info' };
-
 const RESTORE_PHASE = PHASE_NAMES.indexOf('restore');
-
-class MethodNotAllowed extends ThawError {
-  readonly allow: readonly string[];
-
-  constructor(allow: readonly string[]) {
-    super('METHOD_NOT_ALLOWED', `the route takes ${allow.join(', ')}`);
-    this.allow = allow;
-  }
-}
-
-/** What a client may know: never the guest's internals. */
-function publicText({ code, status, message }: ThawError): string {
-  const isClients = status < 500 || code === 'DRAINING' || code === 'ROUTE_BUSY' || code === 'NODE_BUSY';
-  if (isClients) return message;
-  if (code === 'CPU_TIME_EXCEEDED') return 'the app used too much CPU time';
-  return status === 504 ? 'the app took too long to answer' : 'the app failed';
-}

@@ -55,6 +55,7 @@ async function run(serve: Serve, { method = 'GET', body, limit = 100 }: Sent = {
       output: new GuestLineWriter(() => {}),
       timer: new StartTimer(),
       onAnswer: () => {},
+      cpuMs: 50,
     });
     const end = (outcome: unknown): void => {
       resolve(outcome);

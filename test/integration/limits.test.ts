@@ -67,6 +67,22 @@ test('guests that never end, 16 at a time, leave their neighbours right answers 
   assert.deepEqual(new Set(await spinning), new Set([503]));
 });
 
+test('a route that is stopped again and again gets less time, and what ends by itself is answered as before', async () => {
+  type Curb = { readonly route?: string; readonly limitMs?: number; readonly msg?: string };
+  const curbs = (): Curb[] => node.log().filter(({ msg }) => msg?.startsWith('stopped again and again') === true);
+  await concurrently(80, 8, async () => node.send('/spin', { host: 'as.test' }));
+  assert.ok(curbs().length > 0);
+  for (const { route, limitMs = Infinity } of curbs()) assert.ok(route === 'as.test/...' && limitMs < 40);
+  const spinning = concurrently(40, 8, async () => (await node.send('/spin', { host: 'as.test' })).status);
+  for (const host of ['as.test', 'neighbour.test']) {
+    const answers = await concurrently(40, 4, async () => node.send('/counter', { host }));
+    assert.deepEqual(new Set(answers.map(({ status, text }) => `${status} ${text}`)), new Set(['200 1 1\n']), host);
+  }
+  assert.deepEqual(new Set(await spinning), new Set([503]));
+  const stops = (node.log() as Curb[]).filter(({ limitMs }) => limitMs !== undefined);
+  assert.ok(stops.slice(-20).some(({ limitMs = Infinity }) => limitMs < 40));
+});
+
 const grow = async (host: string): Promise<string> => (await node.send('/grow?pages=2000', { host })).text;
 
 test('each route has its own limit of memory, on slots that they share', async () => {

@@ -1,0 +1,25 @@
+import { ThawError, type ErrorCode } from '../errors.ts';
+
+/** What is said of requests that fail: to their clients, and to the log. */
+
+/** A failing guest is worth a look; a client that leaves is everyday. */
+const LOG_LEVELS: Partial<Record<ErrorCode, 'error' | 'info'>> = { INTERNAL: 'error', CLIENT_GONE: 'info' };
+
+export const logLevelOf = (code: ErrorCode): 'error' | 'warn' | 'info' => LOG_LEVELS[code] ?? 'warn';
+
+export class MethodNotAllowed extends ThawError {
+  readonly allow: readonly string[];
+
+  constructor(allow: readonly string[]) {
+    super('METHOD_NOT_ALLOWED', `the route takes ${allow.join(', ')}`);
+    this.allow = allow;
+  }
+}
+
+/** What a client may know: never the guest's internals. */
+export function publicText({ code, status, message }: ThawError): string {
+  const isClients = status < 500 || code === 'DRAINING' || code === 'ROUTE_BUSY' || code === 'NODE_BUSY';
+  if (isClients) return message;
+  if (code === 'CPU_TIME_EXCEEDED') return 'the app used too much CPU time';
+  return status === 504 ? 'the app took too long to answer' : 'the app failed';
+}

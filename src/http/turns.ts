@@ -1,0 +1,153 @@
+/**
+ * Guests that start in one turn of the event loop may take so long together; those beyond wait for the next, which looks at
+ * the sockets first. Enough for some ten requests of an app that answers with a page, so that a busy thread does not turn
+ * for each of them.
+ */
+export const TURN_MS = 2;
+
+/**
+ * Node takes one new connection in a turn. While more come, no guest that waits starts, for at most so many turns: they are
+ * some 50 µs each, and a guest may be a thousand times that.
+ */
+export const MAX_LOOKS = 64;
+
+/** What each route took is forgotten when nobody has had to wait for so long. */
+const MEMORY_MS = 1000;
+
+type Resolve = () => void;
+
+/**
+ * Lets guests start. A guest runs until it waits or returns, and nothing else does meanwhile. Without turns a thread would
+ * run all that have come, one after the other, before it hears of the next request: fifty that are stopped after 50 ms each
+ * are 2.5 s. Of those that wait, the route starts next that took the least time, so that a route whose requests are short
+ * waits for the guest that runs and for little else.
+ *
+ * Invariant: for each that waits, one call of `#startOne` is under way.
+ */
+export class Turns {
+  readonly #now: () => number;
+  readonly #afterSockets: (work: () => void) => void;
+  /** When the first guest of this turn started; null before it has. */
+  #begunMs: number | null = null;
+  #isScheduled = false;
+  /** Whether a connection has come in this turn. */
+  #hasArrivals = false;
+  /** Turns in which nobody has started because more connections came. */
+  #looks = 0;
+  /** Who waits, by route. No list is empty. */
+  readonly #waiting = new Map<number, Resolve[]>();
+  /**
+   * The time that each route took since there are some that wait, in milliseconds; one that comes later begins with what
+   * the last one had that started, and does not catch up. Source: start-time fair queueing (Goyal, Vin, Cheng, 1996).
+   */
+  readonly #taken = new Map<number, number>();
+  #virtualMs = 0;
+  /** When somebody waited last. */
+  #waitedMs = 0;
+
+  /**
+   * @param now milliseconds
+   * @param afterSockets calls back when the event loop has looked at its sockets; in the order of the calls, each with
+   *   microtasks of its own
+   */
+  constructor(
+    now: () => number = () => performance.now(),
+    afterSockets: (work: () => void) => void = (work) => void setImmediate(work),
+  ) {
+    this.#now = now;
+    this.#afterSockets = afterSockets;
+  }
+
+  /** @returns what a guest of the route has to wait for, or null when it may start here and now */
+  take(route: number): Promise<void> | null {
+    return this.#waiting.size === 0 && this.#hasTime() ? null : this.#wait(route);
+  }
+
+  /** For one that had its turn and waited for something else since. */
+  again(route: number): Promise<void> | null {
+    return this.#hasTime() ? null : this.#wait(route);
+  }
+
+  /** Whether another guest may start in this turn. Begins the turn with the first. */
+  #hasTime(): boolean {
+    const now = this.#now();
+    if (this.#begunMs !== null) return now - this.#begunMs < TURN_MS;
+    this.#begunMs = now;
+    this.#schedule();
+    return true;
+  }
+
+  /** Has the turn end. Before `#startOne` is scheduled, so that it does so before. */
+  #schedule(): void {
+    if (this.#isScheduled) return;
+    this.#isScheduled = true;
+    this.#afterSockets(() => {
+      this.#isScheduled = false;
+      this.#begunMs = null;
+      this.#looks = this.#hasArrivals && this.#looks < MAX_LOOKS ? this.#looks + 1 : 0;
+      this.#hasArrivals = false;
+    });
+  }
+
+  /** A client has connected. */
+  connected(): void {
+    this.#hasArrivals = true;
+  }
+
+  #wait(route: number): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    if (this.#waiting.size === 0 && this.#now() - this.#waitedMs > MEMORY_MS) this.#forget();
+    const others = this.#waiting.get(route);
+    if (others !== undefined) {
+      others.push(resolve);
+    } else {
+      this.#waiting.set(route, [resolve]);
+      this.#taken.set(route, Math.max(this.#taken.get(route) ?? 0, this.#virtualMs));
+    }
+    this.#tryLater();
+    return promise;
+  }
+
+  /** A guest of the route has run for so many milliseconds. */
+  took(route: number, ms: number): void {
+    if (this.#taken.size === 0) return;
+    this.#taken.set(route, (this.#taken.get(route) ?? this.#virtualMs) + ms);
+  }
+
+  #tryLater(): void {
+    this.#schedule();
+    this.#afterSockets(this.#startOne);
+  }
+
+  readonly #startOne = (): void => {
+    if (this.#looks > 0 || !this.#hasTime()) {
+      this.#tryLater();
+      return;
+    }
+    const route = this.#nextRoute();
+    const resolves = this.#waiting.get(route) as Resolve[];
+    const resolve = resolves.shift() as Resolve;
+    this.#virtualMs = this.#taken.get(route) as number;
+    if (resolves.length === 0) this.#waiting.delete(route);
+    this.#waitedMs = this.#now();
+    resolve();
+  };
+
+  #forget(): void {
+    this.#taken.clear();
+    this.#virtualMs = 0;
+  }
+
+  /** Of those that wait, the one that took the least time; the first of several. */
+  #nextRoute(): number {
+    let next = -1;
+    let least = Infinity;
+    for (const route of this.#waiting.keys()) {
+      const taken = this.#taken.get(route) as number;
+      if (taken >= least) continue;
+      least = taken;
+      next = route;
+    }
+    return next;
+  }
+}
