@@ -129,7 +129,7 @@ const LIMITS_SCHEMA = {
       // What Fastly Compute gives a request. A StarlingMonkey app that answers with a page takes some 0.1 ms of it.
       default: '50ms',
       description:
-        'Longest time in which the guest may run for one request, without the time in which it waits. Then: 503, or the connection is cut. At most 1m: while one guest runs, its thread serves no other.',
+        'Longest time in which the guest may run for one request, without the time in which it waits. Then: 503, or the connection is cut. At most 1m: while one guest runs, its thread serves no other. A route whose requests are stopped again and again gets less, until that ends.',
     },
     memory: {
       ...MEMORY_LIMIT,

@@ -1,4 +1,5 @@
 import { ThawError, type ErrorCode } from '../errors.ts';
+import { CpuTimeExceeded } from '../wasi/guest.ts';
 
 /** What is said of requests that fail: to their clients, and to the log. */
 
@@ -6,6 +7,13 @@ import { ThawError, type ErrorCode } from '../errors.ts';
 const LOG_LEVELS: Partial<Record<ErrorCode, 'error' | 'info'>> = { INTERNAL: 'error', CLIENT_GONE: 'info' };
 
 export const logLevelOf = (code: ErrorCode): 'error' | 'warn' | 'info' => LOG_LEVELS[code] ?? 'warn';
+
+/** @param cpuMs the route's limit; a route that is curbed has less */
+export function logText(failure: ThawError, cpuMs: number): string {
+  if (!(failure instanceof CpuTimeExceeded) || failure.limitMs >= cpuMs) return failure.message;
+  const [used, limit] = [failure.usedMs, failure.limitMs].map((ms) => ms.toFixed(1));
+  return `the request used ${used} ms of CPU time, over the ${limit} ms that are left of limits.cpu: the route is stopped again and again`;
+}
 
 export class MethodNotAllowed extends ThawError {
   readonly allow: readonly string[];

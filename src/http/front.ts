@@ -14,7 +14,7 @@ import { HeadRefused, admissionOf, type Target } from './admission.ts';
 import type { ConnectionCounts } from './connections.ts';
 import { Cutoff } from './cutoff.ts';
 import { Exchange, bodyTooLarge } from './exchange.ts';
-import { MethodNotAllowed, logLevelOf, publicText } from './failures.ts';
+import { MethodNotAllowed, logLevelOf, logText, publicText } from './failures.ts';
 import { createListener } from './listener.ts';
 import { Outbound } from './outbound.ts';
 import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
@@ -247,7 +247,7 @@ export class Front {
       await this.#run(acquired, input, leaveCurb);
     } catch (error) {
       if (error instanceof CpuTimeExceeded) this.#countStop(route);
-      this.#fail(cutoff.isClientGone ? cutoff.reason : error, writer, route.id, requestId);
+      this.#fail(cutoff.isClientGone ? cutoff.reason : error, writer, route, requestId);
     } finally {
       leaveCurb?.(0);
       writer.flush();
@@ -308,7 +308,7 @@ export class Front {
     this.#log.warn({ route: id, limitMs }, 'stopped again and again: requests get less CPU time than limits.cpu');
   }
 
-  #fail(error: unknown, writer: ResponseWriter, route: string, request: string): void {
+  #fail(error: unknown, writer: ResponseWriter, { id: route, limits }: ServedRoute, request: string): void {
     const failure = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
     const level = logLevelOf(failure.code);
     this.#log[level](
@@ -319,7 +319,7 @@ export class Front {
         ...(failure instanceof CpuTimeExceeded ? { limitMs: failure.limitMs, usedMs: failure.usedMs } : {}),
         ...(level === 'error' ? { err: error } : {}),
       },
-      failure.message,
+      logText(failure, limits.cpuMs),
     );
     if (writer.answered) {
       writer.flush();
