@@ -10,6 +10,7 @@ import { figuresOf, headlineOf, type ReportFigures } from '../bench/report/figur
 import { escapeMarkdown, markdownTable, reportMarkdown } from '../bench/report/markdown.ts';
 import { dateTime } from '../bench/report/numbers.ts';
 import { parseReport } from '../bench/report/parse.ts';
+import type { Table } from '../bench/report/table.ts';
 import { headlineTable, peersTable } from '../bench/report/tables.ts';
 
 const README = new URL('../README.md', import.meta.url);
@@ -36,10 +37,19 @@ function startsOf(figures: ReportFigures): string[] {
   return [intro, markdownTable(headlineTable(headline))];
 }
 
+/** Of what failed, the first line: the whole message is in the report. */
+const inOneLine = (table: Table): Table => ({
+  ...table,
+  rows: table.rows.map(({ header, body }) => ({
+    header,
+    body: 'kind' in body ? { ...body, message: body.message.split('\n', 1)[0] ?? '' } : body,
+  })),
+});
+
 function peersOf({ throughput }: ReportFigures): string[] {
   if (throughput === null) return [];
   const intro = `What clients see, beside other servers (${escapeMarkdown(throughput.pinning)}). Compare with those that give each request fresh state; the others do less.`;
-  return [intro, markdownTable(peersTable(throughput))];
+  return [intro, markdownTable(inOneLine(peersTable(throughput)))];
 }
 
 function machineOf({ machine, begun, thaw }: BenchReport): string {
