@@ -31,8 +31,14 @@ export type PreparedApp = {
 
 type OwnScript = { readonly name: string; readonly path: string; readonly about: string };
 
-const SCRIPTS: readonly OwnScript[] = [
-  { name: 'hello', path: '/x', about: 'The smallest app in JavaScript; its top level does nothing.' },
+const SMALLEST: OwnScript = {
+  name: 'hello',
+  path: '/x',
+  about: 'The smallest app in JavaScript; its top level does nothing.',
+};
+
+/** A quick run leaves them out: each takes as long as the smallest. */
+const LARGER: readonly OwnScript[] = [
   { name: 'table', path: '/12345', about: 'JavaScript; its top level fills a Map with 20,000 entries.' },
   {
     name: 'hono',
@@ -57,7 +63,8 @@ export async function ownApps(input: SuiteInput): Promise<PreparedApp[]> {
   const prepared: PreparedApp[] = [];
   // The second snapshot of the engine's code: hello switches with it, the others with hello.
   await input.snapshots.buildApp('constants');
-  for (const { name, path, about } of SCRIPTS) {
+  if (input.quick) input.note(`A quick run leaves out the apps ${LARGER.map(({ name }) => name).join(' and ')}.`);
+  for (const { name, path, about } of input.quick ? [SMALLEST] : [SMALLEST, ...LARGER]) {
     const other = name === 'hello' ? 'constants' : 'hello';
     const source = join(APPS, `${name}.js`);
     try {
