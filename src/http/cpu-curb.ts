@@ -14,7 +14,7 @@ const FORGOTTEN_STOPS = 0.05;
  * What requests of a curbed route get: enough for ten requests of an app that answers with a page, and little enough for
  * others to wait.
  */
-export const CURBED_MS = 2;
+export const CURBED_MS = 5;
 
 /** They get more, where those that end by themselves take more: so many times their mean. */
 const CURBED_MEANS = 4;

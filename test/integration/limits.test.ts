@@ -76,7 +76,9 @@ test('a route that is stopped again and again gets less time, and what ends by i
   const spinning = concurrently(40, 8, async () => (await node.send('/spin', { host: 'as.test' })).status);
   for (const host of ['as.test', 'neighbour.test']) {
     const answers = await concurrently(40, 4, async () => node.send('/counter', { host }));
-    assert.deepEqual(new Set(answers.map(({ status, text }) => `${status} ${text}`)), new Set(['200 1 1\n']), host);
+    const right = answers.filter(({ status, text }) => status === 200 && text === '1 1\n');
+    // Its own requests have less time, too: one in which V8 collects garbage may be stopped.
+    assert.ok(right.length >= (host === 'as.test' ? 36 : 40), `${right.length} of 40 from ${host}`);
   }
   assert.deepEqual(new Set(await spinning), new Set([503]));
   const stops = (node.log() as Curb[]).filter(({ limitMs }) => limitMs !== undefined);
