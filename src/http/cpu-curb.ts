@@ -11,8 +11,8 @@ const FORGIVEN_STOPS = MIN_STOPS / 2;
 const FORGOTTEN_STOPS = 0.05;
 
 /**
- * What requests of a curbed route get: enough for ten requests of an app that answers with a page, and little enough for
- * others to wait.
+ * What requests of a curbed route get: enough for one that answers with a page while V8 collects garbage, and little enough
+ * for others to wait.
  */
 export const CURBED_MS = 5;
 
