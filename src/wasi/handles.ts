@@ -10,16 +10,21 @@ export abstract class HostResource {
   dispose(): void {}
 }
 
+/** A table that was larger gives its memory back when it is reset. */
+const KEPT_ENTRIES = 256;
+
 /**
  * The handle table of one component instance. Handle 0 is never valid.
  *
- * Invariant: `#entries[h]` is null exactly for h = 0 and for every h in `#free`. A reset table gives out the same handles
- * in the same order as a new one: restored equals brand-new.
+ * Invariant: of the entries below `#top`, `#entries[h]` is null exactly for h = 0 and for every h in `#free`; all above are
+ * null. A reset table gives out the same handles in the same order as a new one: restored equals brand-new.
  *
  * Source: CanonicalABI.md, "Table State".
  */
 export class HandleTable {
-  readonly #entries: (HostResource | null)[] = [null];
+  #entries: (HostResource | null)[] = [null];
+  /** One more than the highest handle that was given out. Entries above are kept for the next request. */
+  #top = 1;
   readonly #free: number[] = [];
   readonly #maxResources: number;
   readonly #maxHandles: number;
@@ -34,17 +39,17 @@ export class HandleTable {
 
   /** Handles in use. */
   get size(): number {
-    return this.#entries.length - 1 - this.#free.length;
+    return this.#top - 1 - this.#free.length;
   }
 
   add(resource: HostResource): number {
     if (resource.handles === 0 && this.#resources >= this.#maxResources) throw tooMany(resource, this.#maxResources);
     const reused = this.#free.pop();
-    if (reused === undefined && this.#entries.length > this.#maxHandles) throw tooMany(resource, this.#maxHandles);
+    if (reused === undefined && this.#top > this.#maxHandles) throw tooMany(resource, this.#maxHandles);
     if (resource.handles++ === 0) this.#resources++;
-    if (reused === undefined) return this.#entries.push(resource) - 1;
-    this.#entries[reused] = resource;
-    return reused;
+    const handle = reused ?? this.#top++;
+    this.#entries[handle] = resource;
+    return handle;
   }
 
   /** The resource behind a handle, still owned by the guest. */
@@ -75,12 +80,9 @@ export class HandleTable {
 
   /** Makes the table as new, then disposes of everything that was open. @throws the first error of disposing */
   reset(): void {
-    const open = this.#entries.splice(1);
-    this.#free.length = 0;
-    this.#resources = 0;
+    const closed = this.#takeAll();
     const errors: unknown[] = [];
-    for (const resource of open) {
-      if (resource === null || --resource.handles > 0) continue;
+    for (const resource of closed) {
       try {
         resource.dispose();
       } catch (error) {
@@ -88,6 +90,22 @@ export class HandleTable {
       }
     }
     if (errors.length > 0) throw errors[0];
+  }
+
+  /** Makes the table as new. @returns what the guest held */
+  #takeAll(): HostResource[] {
+    const [entries, top] = [this.#entries, this.#top];
+    const taken: HostResource[] = [];
+    for (let handle = 1; handle < top; handle++) {
+      const resource = entries[handle] as HostResource | null;
+      entries[handle] = null;
+      if (resource !== null && --resource.handles === 0) taken.push(resource);
+    }
+    if (entries.length > KEPT_ENTRIES) this.#entries = [null];
+    this.#top = 1;
+    this.#free.length = 0;
+    this.#resources = 0;
+    return taken;
   }
 }
 

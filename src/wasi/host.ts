@@ -4,7 +4,7 @@ import type { CoreFuncType, InterfaceName } from '../wasm/plan.ts';
 import type { Abi, CoreValue } from './abi.ts';
 import type { Guest, GuestClock } from './guest.ts';
 import { alignTo, flatten, layoutOf, loweredShape, type LoweredShape } from './layout.ts';
-import { flatLifter, flatLowerer, loader, storer, type LiftFlat, type Load } from './values.ts';
+import { flatLifter, flatLowerer, loader, storer, type Load } from './values.ts';
 import { parseInterface, type WitFunc, type WitInterface, type WitType } from './wit.ts';
 
 /** The implementation of one WIT function: the guest first, then the lifted parameters. */
@@ -137,12 +137,12 @@ function nearest(word: string, names: readonly string[]): string {
 /** Derives the core function of `canon lower` from a WIT signature. Source: CanonicalABI.md, `canon_lower`. */
 function compile(func: WitFunc, implementation: HostFunction, suspends: boolean): CompiledFunction {
   const shape = loweredShape(func);
-  const lift = paramLifter(func, shape);
+  const invoke = invoker(func, implementation, shape);
   const lower = resultLowerer(func.result, shape);
   const call = (guest: Guest, abi: Abi, flat: readonly CoreValue[]): unknown => {
     guest.checkAborted();
     abi.beginCall();
-    return implementation(guest, ...lift(abi, flat));
+    return invoke(guest, abi, flat);
   };
   const common = { declared: func, core: shape.core };
   if (suspends) {
@@ -150,17 +150,63 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
     return {
       ...common,
       kind: 'waiting',
-      bind: (guest, abi) => bindWaiting((flat) => call(guest, abi, flat), lower, abi, guest.clock),
+      bind: (guest, abi) => {
+        const { params } = shape.core;
+        return bindWaiting(params.length, (flat) => call(guest, abi, flat), lower, abi, guest.clock);
+      },
     };
   }
-  const bind = (guest: Guest, abi: Abi): CoreFunction => {
-    return (...flat) => {
+  const bind = (guest: Guest, abi: Abi): CoreFunction =>
+    collected(shape.core.params.length, (flat) => {
       const value = call(guest, abi, flat);
       invariant(!(value instanceof Promise), `${func.name} is declared not to wait`);
       return lower(abi, flat, value);
-    };
-  };
+    });
   return { ...common, kind: 'immediate', bind };
+}
+
+/**
+ * A core function that hands its parameters over as one list. With few of them it is the same list at each call: a new
+ * one for each was a sixth of what a request allocated. A guest whose realloc calls its host, against the rules, comes in
+ * between: by then the list has been read, for only lowering a result allocates, and it asks where the result goes first.
+ */
+function collected<Returned>(
+  count: number,
+  body: (flat: readonly CoreValue[]) => Returned,
+): (...flat: CoreValue[]) => Returned {
+  const flat: CoreValue[] = Array.from({ length: count }, () => 0);
+  switch (count) {
+    case 0:
+      return () => body(flat);
+    case 1:
+      return (first) => {
+        flat[0] = first as CoreValue;
+        return body(flat);
+      };
+    case 2:
+      return (first, second) => {
+        flat[0] = first as CoreValue;
+        flat[1] = second as CoreValue;
+        return body(flat);
+      };
+    case 3:
+      return (first, second, third) => {
+        flat[0] = first as CoreValue;
+        flat[1] = second as CoreValue;
+        flat[2] = third as CoreValue;
+        return body(flat);
+      };
+    case 4:
+      return (first, second, third, fourth) => {
+        flat[0] = first as CoreValue;
+        flat[1] = second as CoreValue;
+        flat[2] = third as CoreValue;
+        flat[3] = fourth as CoreValue;
+        return body(flat);
+      };
+    default:
+      return (...values) => body(values);
+  }
 }
 
 type Outcome =
@@ -168,6 +214,7 @@ type Outcome =
   | { readonly kind: 'error'; readonly error: unknown };
 
 function bindWaiting(
+  params: number,
   call: (flat: readonly CoreValue[]) => unknown,
   lower: LowerResult,
   abi: Abi,
@@ -177,7 +224,7 @@ function bindWaiting(
   let begun: Promise<unknown> | null = null;
   let outcome: Outcome | null = null;
   return {
-    attempt: (...flat) => {
+    attempt: collected(params, (flat) => {
       const value = call(flat);
       if (value instanceof Promise) {
         begun = value;
@@ -185,7 +232,7 @@ function bindWaiting(
       }
       lower(abi, flat, value);
       return 1;
-    },
+    }),
     wait: async () => {
       clock.pause();
       const work = begun;
@@ -208,30 +255,39 @@ function bindWaiting(
   };
 }
 
-function paramLifter(
-  func: WitFunc,
-  { paramsInMemory }: LoweredShape,
-): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {
+/** Lifts the parameters of a function and calls its implementation. */
+type Invoke = (guest: Guest, abi: Abi, flat: readonly CoreValue[]) => unknown;
+
+function invoker(func: WitFunc, implementation: HostFunction, { paramsInMemory }: LoweredShape): Invoke {
   const types = func.params.map(([, type]) => type);
-  return paramsInMemory ? memoryParams(types) : flatParams(types);
+  if (paramsInMemory) {
+    const load = memoryParams(types);
+    return (guest, abi, flat) => implementation(guest, ...load(abi, flat));
+  }
+  const lifts = flatParams(types);
+  const [first, second] = lifts as [LiftParam, LiftParam];
+  switch (lifts.length) {
+    case 0:
+      return (guest) => implementation(guest);
+    case 1:
+      return (guest, abi, flat) => implementation(guest, first(abi, flat));
+    case 2:
+      return (guest, abi, flat) => implementation(guest, first(abi, flat), second(abi, flat));
+    default:
+      return (guest, abi, flat) => implementation(guest, ...lifts.map((lift) => lift(abi, flat)));
+  }
 }
 
-function flatParams(types: readonly WitType[]): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {
-  const lifts: LiftFlat[] = types.map(flatLifter);
+type LiftParam = (abi: Abi, flat: readonly CoreValue[]) => unknown;
+
+function flatParams(types: readonly WitType[]): LiftParam[] {
   let next = 0;
-  const positions = types.map((type) => {
+  return types.map((type) => {
+    const lift = flatLifter(type);
     const at = next;
     next += flatten(type).length;
-    return at;
+    return (abi, flat) => lift(abi, flat, at);
   });
-  const count = lifts.length;
-  return (abi, flat) => {
-    const args: unknown[] = [];
-    for (let index = 0; index < count; index++) {
-      args.push((lifts[index] as LiftFlat)(abi, flat, positions[index] as number));
-    }
-    return args;
-  };
 }
 
 function memoryParams(types: readonly WitType[]): (abi: Abi, flat: readonly CoreValue[]) => unknown[] {

@@ -160,7 +160,8 @@ function recordLoader(fields: readonly (readonly [string, WitType])[]): Load {
 /** Makes the host's value of case `index`, and takes it apart again. */
 type CaseCodec = {
   readonly lift: (index: number, payload: unknown) => unknown;
-  readonly lower: (value: unknown) => { readonly index: number; readonly payload: unknown };
+  readonly indexOf: (value: unknown) => number;
+  readonly payloadOf: (value: unknown) => unknown;
 };
 
 function caseCodec(type: VariantLike): CaseCodec {
@@ -168,7 +169,8 @@ function caseCodec(type: VariantLike): CaseCodec {
     invariant(type.some.kind !== 'option', 'option<option<T>> has no representation in the host');
     return {
       lift: (index, payload) => (index === 0 ? undefined : payload),
-      lower: (value) => ({ index: value === undefined ? 0 : 1, payload: value }),
+      indexOf: (value) => (value === undefined ? 0 : 1),
+      payloadOf: (value) => value,
     };
   }
   const names =
@@ -182,15 +184,14 @@ function caseCodec(type: VariantLike): CaseCodec {
   if (type.kind === 'enum') {
     return {
       lift: (index) => names[index],
-      lower: (value) => ({ index: indexOf(value as string), payload: undefined }),
+      indexOf: (value) => indexOf(value as string),
+      payloadOf: () => undefined,
     };
   }
   return {
     lift: (index, payload) => ({ tag: names[index], val: payload }),
-    lower: (value) => {
-      const { tag, val } = value as Tagged;
-      return { index: indexOf(tag), payload: val };
-    },
+    indexOf: (value) => indexOf((value as Tagged).tag),
+    payloadOf: (value) => (value as Tagged).val,
   };
 }
 
@@ -277,7 +278,7 @@ function listStorer(element: WitType): Store {
   return (abi, at, value) => {
     const items = value as readonly unknown[];
     const pointer = abi.allocate(items.length * size, align);
-    for (const [index, item] of items.entries()) store(abi, pointer + index * size, item);
+    for (let index = 0; index < items.length; index++) store(abi, pointer + index * size, items[index]);
     storePair(abi, at, pointer, items.length);
   };
 }
@@ -311,11 +312,11 @@ function variantStorer(type: VariantLike): Store {
   const stores = cases.map((payload) => (payload === null ? null : storer(payload)));
   const offset = payloadOffset(cases);
   const storeTag = uintStorer(discriminantSize(cases.length));
-  const { lower } = caseCodec(type);
+  const { indexOf, payloadOf } = caseCodec(type);
   return (abi, at, value) => {
-    const { index, payload } = lower(value);
+    const index = indexOf(value);
     storeTag(abi, at, index);
-    stores[index]?.(abi, at + offset, payload);
+    stores[index]?.(abi, at + offset, payloadOf(value));
   };
 }
 
@@ -434,8 +435,8 @@ export function flatLowerer(type: WitType): LowerFlat {
     case 'enum':
     case 'result':
     case 'variant': {
-      const { lower } = caseCodec(type);
-      return (_, value) => lower(value).index;
+      const { indexOf } = caseCodec(type);
+      return (_, value) => indexOf(value);
     }
     case 'record':
     case 'tuple':
