@@ -240,7 +240,7 @@ export class Front {
       await this.#turns.take(route.index);
       timer.skip();
       if (cutoff.reason !== null) throw cutoff.reason;
-      const acquired = await this.#pool.acquire(route.snapshotOf(), timer, cutoff.passed);
+      const acquired = await this.#pool.acquire(route.snapshotOf(), timer, () => cutoff.passed);
       ({ slot } = acquired);
       await this.#turns.again(route.index);
       timer.skip();

@@ -32,6 +32,9 @@ const MAX_ROBBED = 1024;
  */
 const SHARE = 3;
 
+/** The slots of one snapshot: those that are clean, and how many are busy. */
+type Holding = { readonly idle: Slot[]; busy: number };
+
 /** What a new slot fails with when there can be no more of them: no address space, or no control record. */
 const FULL: ReadonlySet<ErrorCode> = new Set(['OUT_OF_ADDRESS_SPACE', 'NODE_BUSY']);
 
@@ -40,19 +43,17 @@ type Waiter = { readonly snapshot: LoadedSnapshot; readonly wake: () => void };
 /**
  * The slots of one thread: clean ones by route, least recently used first out.
  *
- * Invariants: `#idle` holds clean slots only, and no entry without one; `#total` counts them and the busy ones, and is
- * never more than `limits.slots`. Nobody waits who may have a slot: whatever makes one free, or a share larger, wakes the
- * first waiter that may.
+ * Invariants: `#holdings` has an entry for exactly those snapshots that have a slot, clean or busy; `#total` counts the
+ * slots, and is never more than `limits.slots`. Nobody waits who may have a slot: whatever makes one free, or a share
+ * larger, wakes the first waiter that may.
  */
 export class SlotPool {
   readonly #limits: PoolLimits;
   readonly #environment: SlotEnvironment;
   readonly #code: CodeCache;
   /** By snapshot: routes that share a snapshot share its slots. Order of use is the cache's. */
-  readonly #idle: LRUCache<Digest, Slot[]>;
+  readonly #holdings: LRUCache<Digest, Holding>;
   readonly #waiters: Waiter[] = [];
-  /** Busy slots by snapshot. */
-  readonly #busy = new Map<Digest, number>();
   #busyTotal = 0;
   #total = 0;
   #idleBytes = 0;
@@ -66,42 +67,54 @@ export class SlotPool {
     this.#environment = environment;
     this.#code = code;
     this.#maxSlots = limits.slots;
-    this.#idle = new LRUCache({ max: limits.slots });
+    this.#holdings = new LRUCache({ max: limits.slots });
   }
 
   /** Slots that hold a snapshot: clean ones waiting for a request. */
   cleanSlots(digest: Digest): number {
-    return this.#idle.peek(digest)?.length ?? 0;
+    return this.#holdings.peek(digest)?.idle.length ?? 0;
   }
 
   get slots(): { readonly total: number; readonly idle: number; readonly waiting: number } {
-    let idle = 0;
-    for (const slots of this.#idle.values()) idle += slots.length;
-    return { total: this.#total, idle, waiting: this.#waiters.length };
+    return { total: this.#total, idle: this.#total - this.#busyTotal, waiting: this.#waiters.length };
   }
 
   /**
-   * A clean slot of the snapshot: a waiting one, one of the same code turned, or a new one. Waits when all are busy.
-   * Marks the phases that happen on the timer.
+   * A clean slot of the snapshot: a waiting one, one of the same code turned, or a new one. At once where that can be;
+   * else code is compiled first, or a slot waited for. Marks the phases that happen on the timer.
    *
-   * @param deadline resolves when waiting is no use any more
-   * @throws ThawError NODE_BUSY at the deadline; STORE_* when code cannot be loaded
+   * @param deadline gives what resolves when waiting is no use any more; asked only when there is a wait
+   * @throws ThawError NODE_BUSY at the deadline; STORE_* when code cannot be loaded; or rejects with it
    */
-  async acquire(snapshot: LoadedSnapshot, timer: StartTimer, deadline: Promise<void>): Promise<Acquired> {
-    const hot = this.#mayHold(snapshot.digest) ? this.#takeIdle(snapshot.digest, true) : null;
+  acquire(snapshot: LoadedSnapshot, timer: StartTimer, deadline: () => Promise<void>): Acquired | Promise<Acquired> {
+    const hot = this.#takeHot(snapshot.digest);
     timer.mark('acquire');
-    if (hot !== null) return this.#held({ slot: hot, kind: 'hot' });
+    if (hot !== null) return this.#held(hot);
     const compiled = this.#code.peek(snapshot.manifest);
-    const modules = compiled ?? (await this.#load(snapshot, deadline));
-    if (compiled === null) timer.mark('compile');
+    if (compiled === null) return this.#acquireLoaded(snapshot, timer, deadline());
+    const acquired = this.#takeOrPassOn(snapshot, compiled, timer);
+    return acquired === null ? this.#acquireLater(snapshot, compiled, timer, deadline()) : this.#held(acquired);
+  }
+
+  async #acquireLoaded(snapshot: LoadedSnapshot, timer: StartTimer, deadline: Promise<void>): Promise<Acquired> {
+    const modules = await this.#load(snapshot, deadline);
+    timer.mark('compile');
+    const acquired = this.#takeOrPassOn(snapshot, modules, timer);
+    if (acquired === null) return asLoad(await this.#acquireLater(snapshot, modules, timer, deadline));
+    return asLoad(this.#held(acquired));
+  }
+
+  async #acquireLater(
+    snapshot: LoadedSnapshot,
+    modules: readonly CompiledModule[],
+    timer: StartTimer,
+    deadline: Promise<void>,
+  ): Promise<Acquired> {
     for (let hasWaited = false; ; hasWaited = true) {
-      const acquired = this.#takeOrPassOn(snapshot, modules, timer);
-      if (acquired !== null)
-        return this.#held(
-          compiled === null && acquired.kind === 'instantiate' ? { ...acquired, kind: 'load' } : acquired,
-        );
       await this.#wait(snapshot, deadline, hasWaited);
       timer.mark('acquire');
+      const acquired = this.#takeOrPassOn(snapshot, modules, timer);
+      if (acquired !== null) return this.#held(acquired);
     }
   }
 
@@ -115,24 +128,29 @@ export class SlotPool {
   /** Whether the snapshot may have another slot, if there is one. */
   #mayHold(digest: Digest): boolean {
     const free = this.#maxSlots - this.#busyTotal;
-    return this.#limits.isShared ? (this.#busy.get(digest) ?? 0) < SHARE * free : free > 0;
+    return this.#limits.isShared ? (this.#holdings.peek(digest)?.busy ?? 0) < SHARE * free : free > 0;
   }
 
   #held(acquired: Acquired): Acquired {
-    const { digest } = acquired.slot.snapshot;
-    this.#busy.set(digest, (this.#busy.get(digest) ?? 0) + 1);
+    this.#holdingOf(acquired.slot.snapshot.digest).busy++;
     this.#busyTotal++;
     // One release may make the shares of several larger.
     this.#wakeNext();
     return acquired;
   }
 
-  #returned({ digest }: LoadedSnapshot): void {
-    const left = (this.#busy.get(digest) ?? 0) - 1;
-    invariant(left >= 0, 'a slot that is released was held');
-    if (left === 0) this.#busy.delete(digest);
-    else this.#busy.set(digest, left);
-    this.#busyTotal--;
+  /** The slots of a snapshot that is about to have one. */
+  #holdingOf(digest: Digest): Holding {
+    let holding = this.#holdings.get(digest);
+    if (holding === undefined) {
+      holding = { idle: [], busy: 0 };
+      this.#holdings.set(digest, holding);
+    }
+    return holding;
+  }
+
+  #forgetEmpty(digest: Digest, { idle, busy }: Holding): void {
+    if (idle.length === 0 && busy === 0) this.#holdings.delete(digest);
   }
 
   /** As `#take`; a request that fails wakes the next in the queue, for it may have been woken for the slot it leaves. */
@@ -148,8 +166,8 @@ export class SlotPool {
   /** What can be had without waiting, or null. */
   #take(snapshot: LoadedSnapshot, modules: readonly CompiledModule[], timer: StartTimer): Acquired | null {
     if (!this.#mayHold(snapshot.digest)) return null;
-    const hot = this.#takeIdle(snapshot.digest, true);
-    if (hot !== null) return { slot: hot, kind: 'hot' };
+    const hot = this.#takeHot(snapshot.digest);
+    if (hot !== null) return hot;
     const hasRoom = this.#total < this.#maxSlots;
     if (!(hasRoom && this.#robbed.has(snapshot.digest))) {
       const related = this.#takeRelated(snapshot);
@@ -198,12 +216,19 @@ export class SlotPool {
    */
   release(slot: Slot): void {
     invariant(slot.state === 'dirty', 'a slot is released after its request');
-    this.#returned(slot.snapshot);
+    const { digest } = slot.snapshot;
+    const holding = this.#holdings.get(digest);
+    invariant(holding !== undefined && holding.busy > 0, 'a slot that is released was held');
+    holding.busy--;
+    this.#busyTotal--;
     try {
       slot.turn(slot.snapshot);
-      this.#putIdle(slot);
+      holding.idle.push(slot);
+      this.#idleBytes += slot.residentBytes;
+      while (this.#idleBytes > this.#limits.memoryBytes && this.#evictOne());
     } catch (error) {
       this.#dispose(slot);
+      this.#forgetEmpty(digest, holding);
       throw error;
     } finally {
       this.#wakeNext();
@@ -212,6 +237,7 @@ export class SlotPool {
 
   /** Wakes the first waiter that may have a slot. */
   #wakeNext(): void {
+    if (this.#waiters.length === 0) return;
     const next = this.#waiters.findIndex(({ snapshot }) => this.#mayHold(snapshot.digest));
     if (next >= 0) this.#waiters.splice(next, 1)[0]?.wake();
   }
@@ -221,45 +247,41 @@ export class SlotPool {
     while (this.#evictOne());
   }
 
-  /** Takes a slot away from a snapshot, for itself or for another: only the first is a use that the cache remembers. */
-  #takeIdle(digest: Digest, isUse: boolean): Slot | null {
-    const slots = isUse ? this.#idle.get(digest) : this.#idle.peek(digest);
-    const slot = slots?.pop();
-    if (slots === undefined || slot === undefined) return null;
-    if (slots.length === 0) this.#idle.delete(digest);
+  /** A clean slot of the snapshot, to be held: the snapshot is used. */
+  #takeHot(digest: Digest): Acquired | null {
+    if (!this.#mayHold(digest)) return null;
+    const slot = this.#holdings.get(digest)?.idle.pop();
+    if (slot === undefined) return null;
     this.#idleBytes -= slot.residentBytes;
-    return slot;
+    return { slot, kind: 'hot' };
   }
 
   /** The least recently used idle slot of the same code. */
   #takeRelated({ manifest }: LoadedSnapshot): Slot | null {
-    for (const digest of this.#idle.rkeys()) {
-      const slots = this.#idle.peek(digest) ?? [];
-      if (slots[0]?.snapshot.manifest.codeDigest !== manifest.codeDigest) continue;
-      if (slots.length === 1) this.#robbed.set(digest, true);
-      return this.#takeIdle(digest, false);
+    return this.#takeFromOthers(({ snapshot }) => snapshot.manifest.codeDigest === manifest.codeDigest, true);
+  }
+
+  /** Takes the slot away from the least recently used snapshot whose slots will do. @param isRobbed it will want it again */
+  #takeFromOthers(willDo: (slot: Slot) => boolean, isRobbed: boolean): Slot | null {
+    for (const digest of this.#holdings.rkeys()) {
+      const holding = this.#holdings.peek(digest) as Holding;
+      const slot = holding.idle.at(-1);
+      if (slot === undefined || !willDo(slot)) continue;
+      holding.idle.pop();
+      if (isRobbed && holding.idle.length === 0) this.#robbed.set(digest, true);
+      this.#forgetEmpty(digest, holding);
+      this.#idleBytes -= slot.residentBytes;
+      return slot;
     }
     return null;
   }
 
-  #putIdle(slot: Slot): void {
-    const { digest } = slot.snapshot;
-    const slots = this.#idle.get(digest) ?? [];
-    slots.push(slot);
-    this.#idle.set(digest, slots);
-    this.#idleBytes += slot.residentBytes;
-    while (this.#idleBytes > this.#limits.memoryBytes && this.#evictOne());
-  }
-
   /** Disposes of one slot of the least recently used route. @returns false when none is idle */
   #evictOne(): boolean {
-    for (const digest of this.#idle.rkeys()) {
-      const slot = this.#takeIdle(digest, false);
-      invariant(slot !== null, 'an idle entry has a slot');
-      this.#dispose(slot);
-      return true;
-    }
-    return false;
+    const slot = this.#takeFromOthers(() => true, false);
+    if (slot === null) return false;
+    this.#dispose(slot);
+    return true;
   }
 
   #dispose(slot: Slot): void {
@@ -282,8 +304,12 @@ export class SlotPool {
   }
 
   #busyError({ digest }: LoadedSnapshot): ThawError {
-    const [busy, slots] = [this.#busy.get(digest) ?? 0, this.#maxSlots];
+    const [busy, slots] = [this.#holdings.peek(digest)?.busy ?? 0, this.#maxSlots];
     const why = this.#busyTotal < slots ? `of ${slots} its snapshot has ${busy}, its share` : `all ${slots} are busy`;
     return new ThawError('NODE_BUSY', `no slot became free in time: ${why} (pool.slots)`);
   }
 }
+
+/** Of a request that had its code compiled: a new slot is one of another kind then. */
+const asLoad = (acquired: Acquired): Acquired =>
+  acquired.kind === 'instantiate' ? { ...acquired, kind: 'load' } : acquired;

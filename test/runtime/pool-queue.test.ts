@@ -3,7 +3,7 @@ import { before, test } from 'node:test';
 import * as fc from 'fast-check';
 import { ThawError } from '../../src/errors.ts';
 import { StartTimer } from '../../src/metrics/phases.ts';
-import { SlotPool, type PoolLimits } from '../../src/runtime/pool.ts';
+import { SlotPool, type Acquired, type PoolLimits } from '../../src/runtime/pool.ts';
 import type { Slot } from '../../src/runtime/slot.ts';
 import type { LoadedSnapshot } from '../../src/runtime/snapshot.ts';
 import { RecordingCall, requestTo } from '../support/call.ts';
@@ -64,7 +64,8 @@ class Account {
     this.#requests.push(request);
     const timer = new StartTimer();
     timer.begin();
-    this.pool.acquire(snapshot, timer, deadline.promise).then(
+    const acquiring = async (): Promise<Acquired> => this.pool.acquire(snapshot, timer, () => deadline.promise);
+    acquiring().then(
       async ({ slot }) => {
         assert.equal(slot.snapshot, snapshot);
         await slot.serve(new RecordingCall(), requestTo('/'));

@@ -38,10 +38,10 @@ function newPool(limits: Partial<PoolLimits> = {}, environment = bench.environme
   };
 }
 
-const acquire = ({ pool }: Pool, snapshot: LoadedSnapshot, deadline = NEVER): Promise<Acquired> => {
+const acquire = async ({ pool }: Pool, snapshot: LoadedSnapshot, deadline = NEVER): Promise<Acquired> => {
   const timer = new StartTimer();
   timer.begin();
-  return pool.acquire(snapshot, timer, deadline);
+  return pool.acquire(snapshot, timer, () => deadline);
 };
 
 /** The first bytes of the slot's memory say which app it holds. */
@@ -90,7 +90,7 @@ describe('start kinds', () => {
     const phases = async (name: keyof typeof apps): Promise<string[]> => {
       const timer = new StartTimer();
       timer.begin();
-      const { slot } = await pool.pool.acquire(apps[name], timer, NEVER);
+      const { slot } = await pool.pool.acquire(apps[name], timer, () => NEVER);
       await use(pool, slot);
       return Object.entries(timer.toJSON()).flatMap(([phase, micros]) => (Number.isFinite(micros) ? [phase] : []));
     };
