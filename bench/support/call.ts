@@ -29,7 +29,6 @@ type Hooks = {
 
 /** A request's side of the host that keeps what the guest does. */
 export class RecordingCall implements Call {
-  readonly requestId = 'test';
   readonly env: Call['env'];
   readonly limits: RequestLimits;
   output = '';

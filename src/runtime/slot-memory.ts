@@ -67,8 +67,10 @@ export class SlotMemory {
   /** The image that the memory was last brought to, and how often in a row. */
   #image: MemoryImage | null = null;
   #restores = 0;
-  /** The pages that are private, while nothing can have become private besides. */
-  #known: KnownPages | null = null;
+  /** The pages that were private after the last restore, as byte offsets: from, to, from, to. Null when not known. */
+  #known: readonly number[] | null = null;
+  /** Page faults that the thread had had when the guest began; null while none has run since the last restore. */
+  #faults: number | null = null;
   /** False once the kernel has refused so many mappings. */
   #canOverlay = true;
 
@@ -106,6 +108,11 @@ export class SlotMemory {
     return this.#privatePages * IMAGE_PAGE_BYTES;
   }
 
+  /** A guest may write from now on, until the next restore. */
+  begin(): void {
+    if (this.#known !== null) this.#faults ??= threadFaults();
+  }
+
   /**
    * Brings the memory to `image`, whatever it held before.
    * @returns how many 4 KiB pages were copied or dropped
@@ -116,6 +123,7 @@ export class SlotMemory {
     this.#restores = this.#image === image ? this.#restores + 1 : 0;
     const pages = this.#restoreTo(image);
     this.#image = image;
+    this.#faults = null;
     this.#privatePages = pages;
     return pages;
   }
@@ -243,47 +251,66 @@ export class SlotMemory {
       const [from, to] = [runs[index] as number, runs[index + 1] as number];
       pages += image.copyPages(bytes, from / IMAGE_PAGE_BYTES, to / IMAGE_PAGE_BYTES);
     }
-    if (this.#image === image) {
-      this.#known = { runs, faults: threadFaults() };
-    } else {
-      this.#known = null;
-      pages += this.#turnTo(image);
-    }
+    const others = this.#image === image ? NO_PAGES : this.#turnTo(image, runs);
+    this.#known = others.length === 0 ? runs : [...runs, ...runsOf(others)];
+    pages += others.length;
     return pages > MAX_PRIVATE_PAGES ? this.#drop(image) : pages;
   }
 
-  /** The private pages as byte offsets: from, to, from, to. */
+  /**
+   * The private pages as byte offsets: from, to, from, to.
+   *
+   * A page becomes private by a fault of the thread that writes to it, and only the memory's own thread does. So when the
+   * thread has had no fault while the guest ran, the private pages are those of before: most requests of a warm slot write
+   * to the same pages as the one before. Source: Linux, mm/memory.c, mm_account_fault: every completed fault is counted,
+   * those of system calls too.
+   */
   #privateRuns(dirty: DirtyPages): readonly number[] {
     const known = this.#known;
-    if (known !== null && known.faults === threadFaults()) return known.runs;
+    if (known !== null && (this.#faults === null || this.#faults === threadFaults())) return known;
     const runs: number[] = [];
     dirty.scan(this.#mapAddress(), this.bytes.length, (from, to) => runs.push(from, to));
     return runs;
   }
 
   /**
-   * Another image of the same base: pages of its delta need not be private yet, nor those of the delta that is mapped,
-   * which from here on lies under private pages.
+   * Another image of the same base, whose private pages are right already: what else its delta has, and the delta that is
+   * mapped, which from here on lies under private pages.
+   *
+   * @param runs what is private
+   * @returns the pages that were copied, which are private now
    */
-  #turnTo(image: MemoryImage): number {
-    const mapping = this.#mapping;
-    let pages = 0;
-    if (mapping.kind === 'base' && mapping.overlay !== null && mapping.overlay !== image) {
-      for (const page of mapping.overlay.deltaPages) pages += image.copyPages(this.bytes, page, page + 1);
+  #turnTo(image: MemoryImage, runs: readonly number[]): readonly number[] {
+    const isRight = new Uint8Array(this.bytes.length / IMAGE_PAGE_BYTES);
+    for (let index = 0; index < runs.length; index += 2) {
+      isRight.fill(1, (runs[index] as number) / IMAGE_PAGE_BYTES, (runs[index + 1] as number) / IMAGE_PAGE_BYTES);
     }
-    return pages + image.applyDelta(this.bytes);
+    const copied: number[] = [];
+    const copy = (page: number): void => {
+      if (isRight[page] === 1) return;
+      isRight[page] = 1;
+      image.copyPages(this.bytes, page, page + 1);
+      copied.push(page);
+    };
+    const mapping = this.#mapping;
+    if (mapping.kind === 'base' && mapping.overlay !== null && mapping.overlay !== image) {
+      mapping.overlay.deltaPages.forEach(copy);
+    }
+    image.deltaPages.forEach(copy);
+    return copied;
   }
 }
 
-/**
- * What the last scan found, and how many page faults the thread had had when it was copied back.
- *
- * A page becomes private by a fault of the thread that writes to it, and only the memory's own thread does. So as long as
- * the thread has had no fault, the private pages are those that were found: most requests of a warm slot write to the same
- * pages as the one before. Source: Linux, mm/memory.c, mm_account_fault: every completed fault is counted, those of system
- * calls too.
- */
-type KnownPages = { readonly runs: readonly number[]; readonly faults: number };
+const NO_PAGES: readonly number[] = [];
+
+/** The kernel's pages around image pages, as byte offsets: from, to, from, to. */
+function runsOf(pages: readonly number[]): number[] {
+  const unit = kernelPageBytes();
+  return pages.flatMap((page) => {
+    const from = page * IMAGE_PAGE_BYTES;
+    return [from - (from % unit), roundUp(from + IMAGE_PAGE_BYTES, unit)];
+  });
+}
 
 const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
 

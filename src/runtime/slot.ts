@@ -1,7 +1,7 @@
 import { ThawError, invariant } from '../errors.ts';
 import { WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { GlobalState, LiftedExport } from '../wasm/plan.ts';
-import { Guest, type Call } from '../wasi/guest.ts';
+import { Guest, type Call, type CallMode } from '../wasi/guest.ts';
 import type { Host } from '../wasi/host.ts';
 import { ResponseOutparam, type IncomingRequest } from '../wasi/http-messages.ts';
 import type { CompiledModule } from './code.ts';
@@ -32,7 +32,11 @@ export type RequestUsage = { readonly cpuMs: number; readonly refusedGrows: numb
  */
 const START_CPU_MS = 1000;
 
-type Handler = (request: number, outparam: number) => Promise<unknown>;
+/** The guest's export, as it is, and on a stack that can be set aside. */
+type Handler = {
+  readonly atOnce: (request: number, outparam: number) => unknown;
+  readonly waiting: (request: number, outparam: number) => Promise<unknown>;
+};
 
 /**
  * One instance of one code module set, with its memory; holds one snapshot at a time.
@@ -154,7 +158,8 @@ export class Slot {
       });
     const instance = this.#started(make);
     this.#instance = instance;
-    this.#handler = WebAssembly.promising(instance.exported(handler));
+    const exported = instance.exported(handler);
+    this.#handler = { atOnce: exported, waiting: WebAssembly.promising(exported) };
     return instance;
   }
 
@@ -183,36 +188,77 @@ export class Slot {
    * @throws ThawError CPU_TIME_EXCEEDED, GUEST_LIMIT, GUEST_TRAP, or what the host threw into the guest
    */
   async serve(call: Call, request: IncomingRequest): Promise<void> {
+    const begun = this.#begin(call, 'waiting');
+    try {
+      limitMemory(begun.instance, call.limits.memoryBytes);
+      await this.#run(begun.handler.waiting, request);
+      begun.hasSucceeded = true;
+    } catch (error) {
+      throw this.#failure(error);
+    } finally {
+      this.#end(begun);
+    }
+  }
+
+  /**
+   * Serves one request on the thread's own stack: V8 makes a stack, and six objects that live until a full collection, for
+   * each guest that may wait. The call's `respond` and `stdio` must have no effect that cannot be taken back.
+   *
+   * @returns false when the guest would have had to wait, or did not get on without what cannot be taken back: it has
+   *   served nobody then, and the request must be served by `serve`, after a `turn`
+   * @throws ThawError as `serve`
+   */
+  serveAtOnce(call: Call, request: IncomingRequest): boolean {
+    const begun = this.#begin(call, 'at-once');
+    try {
+      limitMemory(begun.instance, call.limits.memoryBytes);
+      this.#run(begun.handler.atOnce, request);
+      begun.hasSucceeded = !this.#guest.hasWaited;
+      return begun.hasSucceeded;
+    } catch (error) {
+      const failure = this.#failure(error);
+      if (this.#guest.hasWaited) return false;
+      throw failure;
+    } finally {
+      this.#end(begun);
+    }
+  }
+
+  #begin(call: Call, mode: CallMode): Begun {
     const [instance, handler] = [this.#instance, this.#handler];
     invariant(
       this.#state === 'clean' && instance !== null && handler !== null,
       `a slot that is ${this.#state} does not serve`,
     );
     this.#state = 'busy';
-    const [guest, account] = [this.#guest, this.#account];
-    guest.begin(call);
+    for (const memory of this.#memories) memory.begin();
+    this.#guest.begin(call, mode);
+    this.#account.open(call.limits.cpuMs, this.#environment.control.meter.cold.graceMs(this.#snapshot.manifest));
+    return { instance, handler, hasSucceeded: false };
+  }
+
+  #failure(error: unknown): ThawError {
+    this.#account.pause();
+    return guestError(error, this.#account, this.#account.wasStopped);
+  }
+
+  #end({ instance, hasSucceeded }: Begun): void {
+    const account = this.#account;
+    this.#state = 'dirty';
+    account.pause();
     const { cold } = this.#environment.control.meter;
-    const { manifest } = this.#snapshot;
-    account.open(call.limits.cpuMs, cold.graceMs(manifest));
-    let hasSucceeded = false;
-    try {
-      limitMemory(instance, call.limits.memoryBytes);
-      await this.#run(handler, request);
-      hasSucceeded = true;
-    } catch (error) {
-      account.pause();
-      throw guestError(error, account, account.wasStopped);
-    } finally {
-      this.#state = 'dirty';
-      account.pause();
-      cold.ended(manifest, account.usedMs - account.limitMs, hasSucceeded);
-      this.#usage = { cpuMs: account.usedMs, refusedGrows: instance.refusedGrows };
-      guest.end();
-    }
+    cold.ended(this.#snapshot.manifest, account.usedMs - account.limitMs, hasSucceeded);
+    this.#usage = { cpuMs: account.usedMs, refusedGrows: instance.refusedGrows };
+    this.#guest.end();
+  }
+
+  /** Whether the last request had to wait, or did what cannot be taken back. */
+  get hasWaited(): boolean {
+    return this.#guest.hasWaited;
   }
 
   /** The first segment of a request ends here, the others where the guest suspends or the promise settles. */
-  #run(handler: Handler, request: IncomingRequest): Promise<unknown> {
+  #run<Returned>(handler: (request: number, outparam: number) => Returned, request: IncomingRequest): Returned {
     const { handles, clock } = this.#guest;
     const [incoming, outparam] = [handles.add(request), handles.add(new ResponseOutparam())];
     clock.resume();
@@ -248,6 +294,9 @@ export class Slot {
     return { memories, globals: instance.globals() };
   }
 }
+
+/** A request that is being served. */
+type Begun = { readonly instance: Instance; readonly handler: Handler; hasSucceeded: boolean };
 
 /**
  * What an instance costs beside its memory: tables, imports, V8's structures. Measured as the growth of the resident set

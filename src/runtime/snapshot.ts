@@ -5,6 +5,7 @@ import type { SnapshotStore } from '../snapshot/store.ts';
 import type { Digest, GlobalState, LiftedExport, LinkPlan } from '../wasm/plan.ts';
 import { ImageLoader, type MemoryImage } from './image.ts';
 import type { MemoryKey } from './instantiate.ts';
+import { WaitHistory } from './wait-history.ts';
 
 /** The interface that thaw calls, at any 0.2 version. */
 const HANDLER_INTERFACE = 'wasi:http/incoming-handler';
@@ -39,6 +40,8 @@ export type LoadedSnapshot = {
   readonly manifest: Manifest;
   readonly handler: LiftedExport;
   readonly state: RestorableState | Extract<SnapshotState, { kind: 'fresh' }>;
+  /** Of this thread. */
+  readonly waits: WaitHistory;
 };
 
 /** Deltas kept in memory, in bytes, whether slots hold them or not: some 150 apps of 400 KiB. */
@@ -64,7 +67,8 @@ export class SnapshotLoader {
     let snapshot = this.#loaded.get(digest);
     if (snapshot === undefined) {
       const manifest = this.#manifest(digest);
-      snapshot = { digest, manifest, handler: handlerOf(manifest.plan), state: this.#state(manifest, digest) };
+      const [handler, state] = [handlerOf(manifest.plan), this.#state(manifest, digest)];
+      snapshot = { digest, manifest, handler, state, waits: new WaitHistory() };
       this.#loaded.set(digest, snapshot);
     }
     return snapshot;

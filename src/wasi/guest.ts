@@ -28,7 +28,6 @@ export type RequestLimits = {
 
 /** What host functions need of the request that the guest is serving. */
 export interface Call {
-  readonly requestId: string;
   readonly limits: RequestLimits;
   /** Environment variables that the route grants. */
   readonly env: readonly (readonly [string, string])[];
@@ -57,6 +56,16 @@ export interface GuestClock {
 const NO_CLOCK: GuestClock = { resume() {}, pause() {}, isOver: false, limitMs: Infinity, usedMs: 0 };
 
 /**
+ * How a request is run. `waiting`: on a stack of its own, which can be set aside. `at-once`: on the thread's own stack,
+ * which is cheaper; a guest that would have to wait, or do what cannot be taken back, is stopped with {@link MustWait} and
+ * runs anew.
+ */
+export type CallMode = 'waiting' | 'at-once';
+
+/** Ends a guest that runs at once and cannot. Not an error of anybody's: never shown, never logged. */
+class MustWait extends Error {}
+
+/**
  * The host's side of one component instance: its handles and the request that it is serving.
  *
  * Invariant: between `end` and the next `begin` the handle table is empty and no call is set.
@@ -65,9 +74,11 @@ export class Guest {
   readonly handles = new HandleTable(MAX_RESOURCES, MAX_HANDLES);
   readonly clock: GuestClock;
   #call: Call | null = null;
+  #mode: CallMode = 'waiting';
+  #hasWaited = false;
   /** Made for the first that is kept. */
   #allowance: Allowance | null = null;
-  #aborted: ThawError | null = null;
+  #aborted: Error | null = null;
   #rejectSuspended: ((reason: ThawError) => void) | null = null;
 
   constructor(clock: GuestClock = NO_CLOCK) {
@@ -85,10 +96,29 @@ export class Guest {
     return (this.#allowance ??= new Allowance());
   }
 
-  begin(call: Call): void {
+  begin(call: Call, mode: CallMode = 'waiting'): void {
     invariant(this.#call === null && this.handles.size === 0, 'a guest begins a request with nothing left of another');
     this.#call = call;
+    this.#mode = mode;
+    this.#hasWaited = false;
     this.#aborted = null;
+  }
+
+  /**
+   * Whether the request, or the last one, has had to wait or did something that cannot be taken back. One that ran at once
+   * has then served nobody.
+   */
+  get hasWaited(): boolean {
+    return this.#hasWaited;
+  }
+
+  /** Called before what cannot be taken back, and before waiting: one that runs at once ends here. */
+  commit(): void {
+    this.#hasWaited = true;
+    if (this.#mode === 'waiting') return;
+    // A guest that catches it meets it again at its next host call.
+    this.#aborted ??= new MustWait('a guest that runs at once would have to wait');
+    throw this.#aborted;
   }
 
   /** Forgets the request and everything that the guest held. */
@@ -118,6 +148,7 @@ export class Guest {
   /** Waits for `work` on behalf of the suspended guest; rejects at once when the request is aborted meanwhile. */
   suspend(work: Promise<unknown>): Promise<void> {
     this.checkAborted();
+    invariant(this.#mode === 'waiting', 'a guest that runs at once is stopped before it waits');
     return new Promise((resolve, reject) => {
       // Work that outlives its abort may settle while the guest is suspended again, in another request even.
       const settle = (then: () => void) => () => {

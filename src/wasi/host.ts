@@ -2,7 +2,7 @@ import { distance } from 'fastest-levenshtein';
 import { ThawError, invariant } from '../errors.ts';
 import type { CoreFuncType, InterfaceName } from '../wasm/plan.ts';
 import type { Abi, CoreValue } from './abi.ts';
-import type { Guest, GuestClock } from './guest.ts';
+import type { Guest } from './guest.ts';
 import { alignTo, flatten, layoutOf, loweredShape, type LoweredShape } from './layout.ts';
 import { flatLifter, flatLowerer, loader, storer, type Load } from './values.ts';
 import { parseInterface, type WitFunc, type WitInterface, type WitType } from './wit.ts';
@@ -152,7 +152,7 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
       kind: 'waiting',
       bind: (guest, abi) => {
         const { params } = shape.core;
-        return bindWaiting(params.length, (flat) => call(guest, abi, flat), lower, abi, guest.clock);
+        return bindWaiting(params.length, (flat) => call(guest, abi, flat), lower, abi, guest);
       },
     };
   }
@@ -180,28 +180,28 @@ function collected<Returned>(
       return () => body(flat);
     case 1:
       return (first) => {
-        flat[0] = first as CoreValue;
+        flat[0] = first;
         return body(flat);
       };
     case 2:
       return (first, second) => {
-        flat[0] = first as CoreValue;
-        flat[1] = second as CoreValue;
+        flat[0] = first;
+        flat[1] = second;
         return body(flat);
       };
     case 3:
       return (first, second, third) => {
-        flat[0] = first as CoreValue;
-        flat[1] = second as CoreValue;
-        flat[2] = third as CoreValue;
+        flat[0] = first;
+        flat[1] = second;
+        flat[2] = third;
         return body(flat);
       };
     case 4:
       return (first, second, third, fourth) => {
-        flat[0] = first as CoreValue;
-        flat[1] = second as CoreValue;
-        flat[2] = third as CoreValue;
-        flat[3] = fourth as CoreValue;
+        flat[0] = first;
+        flat[1] = second;
+        flat[2] = third;
+        flat[3] = fourth;
         return body(flat);
       };
     default:
@@ -218,7 +218,7 @@ function bindWaiting(
   call: (flat: readonly CoreValue[]) => unknown,
   lower: LowerResult,
   abi: Abi,
-  clock: GuestClock,
+  guest: Guest,
 ): WaitingFunction {
   // A guest has one stack, so between `attempt` and `finish` there is no other call of this instance.
   let begun: Promise<unknown> | null = null;
@@ -227,6 +227,7 @@ function bindWaiting(
     attempt: collected(params, (flat) => {
       const value = call(flat);
       if (value instanceof Promise) {
+        invariant(guest.hasWaited, 'a host function that waits commits its guest first');
         begun = value;
         return 0;
       }
@@ -234,7 +235,7 @@ function bindWaiting(
       return 1;
     }),
     wait: async () => {
-      clock.pause();
+      guest.clock.pause();
       const work = begun;
       begun = null;
       invariant(work !== null, 'a wait follows an attempt');
@@ -245,7 +246,7 @@ function bindWaiting(
       }
     },
     finish: (...flat) => {
-      clock.resume();
+      guest.clock.resume();
       const ended = outcome;
       outcome = null;
       invariant(ended !== null, 'a finish follows a wait');

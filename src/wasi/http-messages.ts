@@ -9,14 +9,17 @@ import { ERR, OK, ok, type Result, type Tagged } from './values.ts';
 export type Method = Tagged;
 export type Scheme = Tagged;
 
-const METHODS = new Set(['get', 'head', 'post', 'put', 'delete', 'connect', 'options', 'trace', 'patch']);
+/** The methods that WIT has a case for, as they stand in a request line: methods are case-sensitive. */
+const METHODS: ReadonlyMap<string, Method> = new Map(
+  ['get', 'head', 'post', 'put', 'delete', 'connect', 'options', 'trace', 'patch'].map((tag) => [
+    tag.toUpperCase(),
+    { tag },
+  ]),
+);
 const METHOD_TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/;
 
-/** `GET` → `{tag: 'get'}`; a method that WIT has no case for → `{tag: 'other', val}`. Methods are case-sensitive. */
-function methodOf(text: string): Method {
-  const tag = text.toLowerCase();
-  return METHODS.has(tag) && text === text.toUpperCase() ? { tag } : { tag: 'other', val: text };
-}
+/** `GET` → `{tag: 'get'}`; a method that WIT has no case for → `{tag: 'other', val}`. */
+const methodOf = (text: string): Method => METHODS.get(text) ?? { tag: 'other', val: text };
 
 export const methodText = (method: Method): string =>
   method.tag === 'other' ? String(method.val) : method.tag.toUpperCase();
@@ -28,27 +31,47 @@ function promisedLength(fields: Fields): number | null {
   return values.length === 1 && value !== undefined && /^\d{1,15}$/.test(value) ? Number(value) : null;
 }
 
+/** The head of a request that came in. */
+export type RequestHead = {
+  readonly method: string;
+  readonly pathWithQuery: string;
+  readonly scheme: 'HTTP' | 'HTTPS';
+  readonly authority: string;
+  /** Asked once at most, when the guest wants them. */
+  readonly headers: Fields;
+};
+
 export class IncomingRequest extends HostResource {
   override readonly resource = 'wasi:http/types#incoming-request';
-  readonly method: Method;
-  readonly pathWithQuery: string;
-  readonly scheme: Scheme;
-  readonly authority: string;
-  readonly headers: Fields;
+  readonly #head: RequestHead;
+  #headers: Fields | null = null;
   readonly #source: BodySource;
   #consumed = false;
 
-  constructor(
-    head: { method: string; pathWithQuery: string; scheme: 'HTTP' | 'HTTPS'; authority: string; headers: Fields },
-    source: BodySource,
-  ) {
+  constructor(head: RequestHead, source: BodySource) {
     super();
-    this.method = methodOf(head.method);
-    this.pathWithQuery = head.pathWithQuery;
-    this.scheme = { tag: head.scheme };
-    this.authority = head.authority;
-    this.headers = head.headers;
+    this.#head = head;
     this.#source = source;
+  }
+
+  get method(): Method {
+    return methodOf(this.#head.method);
+  }
+
+  get pathWithQuery(): string {
+    return this.#head.pathWithQuery;
+  }
+
+  get scheme(): Scheme {
+    return { tag: this.#head.scheme };
+  }
+
+  get authority(): string {
+    return this.#head.authority;
+  }
+
+  get headers(): Fields {
+    return (this.#headers ??= this.#head.headers);
   }
 
   consume(): Result<IncomingBody, undefined> {

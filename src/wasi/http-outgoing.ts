@@ -58,7 +58,9 @@ export const httpOutgoingHandler: HostInterface = {
     use wasi:http/types.{outgoing-request, request-options, future-incoming-response, error-code};
     handle: func(request: outgoing-request, options: option<request-options>) -> result<future-incoming-response, error-code>;`,
   funcs: {
-    handle: (guest, request: OutgoingRequest, options: RequestOptions | undefined) =>
-      guest.call.fetch({ request, options }),
+    handle: (guest, request: OutgoingRequest, options: RequestOptions | undefined) => {
+      guest.commit();
+      return guest.call.fetch({ request, options });
+    },
   },
 };

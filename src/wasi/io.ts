@@ -144,7 +144,7 @@ export const ioPoll: HostInterface = {
     poll: func(in: list<borrow<pollable>>) -> list<u32>;`,
   funcs: {
     '[method]pollable.ready': (_, self: Pollable) => self.ready(),
-    '[method]pollable.block': (guest, self: Pollable) => (self.ready() ? undefined : waitUntilReady(guest, self)),
+    '[method]pollable.block': (guest, self: Pollable) => (self.ready() ? undefined : waited(guest, self)),
     poll: (guest, list: readonly Pollable[]) => poll(guest, list),
   },
   suspends: ['[method]pollable.block', 'poll'],
@@ -154,13 +154,21 @@ async function waitUntilReady(guest: Guest, source: Waitable): Promise<void> {
   while (!source.ready()) await guest.suspend(source.wait());
 }
 
+/** The same for a host function that has not waited so far: whatever may wait begins with `commit`. */
+function waited(guest: Guest, source: Waitable): Promise<void> {
+  guest.commit();
+  return waitUntilReady(guest, source);
+}
+
 function poll(guest: Guest, list: readonly Pollable[]): number[] | Promise<number[]> {
   if (list.length === 0) throw new ThawError('ABI_VIOLATION', 'poll of an empty list would never return');
   if (list.length > MAX_POLL_LIST) {
     throw new ThawError('GUEST_LIMIT', `poll of ${list.length} pollables, where ${MAX_POLL_LIST} is the limit`);
   }
   const now = readyIndexes(list);
-  return now.length > 0 ? now : pollLater(guest, list);
+  if (now.length > 0) return now;
+  guest.commit();
+  return pollLater(guest, list);
 }
 
 function readyIndexes(list: readonly Pollable[]): number[] {
@@ -195,7 +203,7 @@ const chunk = (length: bigint): number => (length > STREAM_CHUNK_BYTES ? STREAM_
 
 function blockingRead(guest: Guest, stream: InputStream, length: bigint): ReadResult | Promise<ReadResult> {
   if (stream.ready() || length === 0n) return stream.read(chunk(length));
-  return waitUntilReady(guest, stream).then(() => stream.read(chunk(length)));
+  return waited(guest, stream).then(() => stream.read(chunk(length)));
 }
 type ReadResult = Result<Uint8Array, StreamError>;
 
@@ -221,6 +229,7 @@ function writeAll(guest: Guest, stream: OutputStream, bytes: Uint8Array): WriteR
   if (bytes.length <= permit.val) return stream.write(bytes);
   // The bytes are a view of the guest's memory, which nobody changes: a guest has one stack, and that waits. A copy would
   // be as large as the guest likes.
+  guest.commit();
   return writeInPieces(guest, stream, bytes);
 }
 
@@ -239,7 +248,7 @@ async function writeInPieces(guest: Guest, stream: OutputStream, bytes: Uint8Arr
 
 function blockingFlush(guest: Guest, stream: OutputStream): WriteResult | Promise<WriteResult> {
   if (stream.ready()) return flushed(stream);
-  return waitUntilReady(guest, stream).then(() => flushed(stream));
+  return waited(guest, stream).then(() => flushed(stream));
 }
 
 function flushed(stream: OutputStream): WriteResult {
@@ -275,7 +284,13 @@ function splice(to: OutputStream, from: InputStream, length: bigint): Result<big
   return written.tag === 'err' ? written : ok(BigInt(read.val.length));
 }
 
-async function blockingSplice(guest: Guest, to: OutputStream, from: InputStream, length: bigint): Promise<unknown> {
+function blockingSplice(guest: Guest, to: OutputStream, from: InputStream, length: bigint): unknown {
+  if (to.ready() && from.ready()) return splice(to, from, length);
+  guest.commit();
+  return spliceLater(guest, to, from, length);
+}
+
+async function spliceLater(guest: Guest, to: OutputStream, from: InputStream, length: bigint): Promise<unknown> {
   await waitUntilReady(guest, to);
   await waitUntilReady(guest, from);
   return splice(to, from, length);

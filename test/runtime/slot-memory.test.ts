@@ -48,8 +48,10 @@ function assertHolds(memory: SlotMemory, image: TestImage, what: string): void {
 }
 
 /** Fills bytes as a guest would, through the memory's own buffer. */
-const write = ({ memory }: SlotMemory, at: number, length: number): void =>
-  void new Uint8Array(memory.buffer).fill(0xee, at, at + length);
+function write(memory: SlotMemory, at: number, length: number): void {
+  memory.begin();
+  new Uint8Array(memory.memory.buffer).fill(0xee, at, at + length);
+}
 
 /** The kernel's flags of the mapping at an address. `nh`: no huge pages. */
 function flagsAt(address: bigint): string {

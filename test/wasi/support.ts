@@ -39,7 +39,6 @@ export class Arena {
 
 /** A request that grants nothing. */
 export const testCall = (parts: Partial<Call> = {}): Call => ({
-  requestId: 'test',
   limits: { cpuMs: Infinity, memoryBytes: 2 ** 32 },
   env: [],
   respond: () => {},
