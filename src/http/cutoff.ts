@@ -5,17 +5,18 @@ import { ThawError } from '../errors.ts';
  * for who runs. The first reason stands.
  */
 export class Cutoff {
-  /** Resolves when it happens. */
-  readonly passed: Promise<void>;
-  readonly #resolve: () => void;
+  #waiting: PromiseWithResolvers<void> | null = null;
   #timer: NodeJS.Timeout | undefined;
   #reason: ThawError | null = null;
   #callback: ((reason: ThawError) => void) | null = null;
 
-  constructor() {
-    const { promise, resolve } = Promise.withResolvers<void>();
-    this.passed = promise;
-    this.#resolve = resolve;
+  /** Resolves when it happens. Made when it is first asked for: most requests never wait. */
+  get passed(): Promise<void> {
+    if (this.#waiting === null) {
+      this.#waiting = Promise.withResolvers<void>();
+      if (this.#reason !== null) this.#waiting.resolve();
+    }
+    return this.#waiting.promise;
   }
 
   /** Why, or null as long as nothing has happened. */
@@ -53,7 +54,7 @@ export class Cutoff {
   #end(reason: ThawError): void {
     if (this.#reason !== null) return;
     this.#reason = reason;
-    this.#resolve();
+    this.#waiting?.resolve();
     this.#callback?.(reason);
   }
 }

@@ -2,13 +2,13 @@ import type { IncomingMessage } from 'node:http';
 import { ThawError } from '../errors.ts';
 import type { RouteConfig } from '../config/schema.ts';
 import type { StartTimer } from '../metrics/phases.ts';
-import type { GuestLineWriter } from '../log.ts';
+import { GuestLineWriter, type GuestLine } from '../log.ts';
 import type { Slot } from '../runtime/slot.ts';
 import type { Call, RequestLimits } from '../wasi/guest.ts';
 import { Fields } from '../wasi/http-fields.ts';
 import type { BodySource } from '../wasi/http-body.ts';
 import type { ErrorCode } from '../wasi/http-error.ts';
-import { IncomingRequest, type OutgoingResponse } from '../wasi/http-messages.ts';
+import { IncomingRequest, type OutgoingResponse, type RequestHead } from '../wasi/http-messages.ts';
 import type { FutureIncomingResponse, OutgoingExchange } from '../wasi/http-outgoing.ts';
 import type { ResponseOutcome } from '../wasi/http-types.ts';
 import { CLOSED } from '../wasi/io.ts';
@@ -22,14 +22,14 @@ import { hasNoBody, type ResponseWriter } from './response-writer.ts';
 import type { Found } from './router.ts';
 
 export type ExchangeInput = {
-  readonly requestId: string;
   readonly request: IncomingMessage;
   readonly writer: ResponseWriter;
   readonly target: Target;
   readonly match: Found<RouteConfig>;
   readonly env: readonly (readonly [string, string])[];
   readonly outbound: Outbound;
-  readonly output: GuestLineWriter;
+  /** A line that the guest printed. */
+  readonly onLine: (line: GuestLine) => void;
   readonly timer: StartTimer;
   /** The response head is there, or its place was taken by an error: the start is over. */
   readonly onAnswer: () => void;
@@ -37,13 +37,18 @@ export type ExchangeInput = {
   readonly cpuMs: number;
 };
 
+/** What a guest that runs at once has said so far. It counts when the guest has returned. */
+type Trial = { answer: { readonly response: OutgoingResponse | null } | null; readonly lines: GuestLine[] };
+
 /** One request while a guest serves it: what host functions see of the request, and what ends it. */
 export class Exchange implements Call {
-  readonly requestId: string;
   readonly env: readonly (readonly [string, string])[];
   readonly limits: RequestLimits;
   readonly #input: ExchangeInput;
   #slot: Slot | null = null;
+  #trial: Trial | null = null;
+  /** Made with the first output: most requests have none. */
+  #output: GuestLineWriter | null = null;
   /** Why the guest's answer is none. */
   #refusal: ThawError | null = null;
   #aborted: ThawError | null = null;
@@ -52,7 +57,6 @@ export class Exchange implements Call {
 
   constructor(input: ExchangeInput) {
     this.#input = input;
-    this.requestId = input.requestId;
     this.env = input.env;
     this.limits = { cpuMs: input.cpuMs, memoryBytes: input.match.route.limits.memoryBytes };
   }
@@ -71,7 +75,54 @@ export class Exchange implements Call {
     } catch (error) {
       // A guest may trap over what the abort made of its streams: that is not the reason.
       throw this.#aborted ?? error;
+    } finally {
+      this.#output?.end();
     }
+    this.#checkAnswered();
+  }
+
+  /**
+   * Runs a guest that does not wait.
+   * @returns false when it would have had to: then nothing has happened, and `run` must follow, on a clean slot
+   * @throws ThawError as `run`
+   */
+  runAtOnce(slot: Slot): boolean {
+    this.#slot = slot;
+    const trial: Trial = { answer: null, lines: [] };
+    this.#trial = trial;
+    try {
+      if (!slot.serveAtOnce(this, this.#incomingRequest())) {
+        this.#forget();
+        return false;
+      }
+    } catch (error) {
+      this.#keep(trial);
+      throw this.#aborted ?? error;
+    }
+    this.#keep(trial);
+    this.#checkAnswered();
+    return true;
+  }
+
+  /** What the guest has said counts. */
+  #keep({ answer, lines }: Trial): void {
+    this.#output?.end();
+    this.#trial = null;
+    for (const line of lines) this.#input.onLine(line);
+    if (answer === null) return;
+    this.#input.onAnswer();
+    if (answer.response !== null) this.#input.writer.send(answer.response);
+  }
+
+  /** Nothing of what the guest has said counts. */
+  #forget(): void {
+    this.#trial = null;
+    this.#output = null;
+    this.#refusal = null;
+    this.#aborted = null;
+  }
+
+  #checkAnswered(): void {
     if (this.#refusal !== null) throw this.#refusal;
     if (this.#input.writer.answered) return;
     throw this.#aborted ?? new ThawError('GUEST_NO_RESPONSE', 'the guest returned without setting a response');
@@ -85,10 +136,20 @@ export class Exchange implements Call {
 
   respond(outcome: ResponseOutcome): void {
     this.#input.timer.mark('guest');
+    const response = this.#judged(outcome);
+    if (this.#trial !== null) {
+      this.#trial.answer = { response };
+      return;
+    }
     this.#input.onAnswer();
+    if (response !== null) this.#input.writer.hold(response);
+  }
+
+  /** The response of the outcome, ready to be sent, or null when it is refused. */
+  #judged(outcome: ResponseOutcome): OutgoingResponse | null {
     if (outcome.tag === 'err') {
       this.#refuse(`the guest answered with the error ${outcome.val.tag}`);
-      return;
+      return null;
     }
     const response = outcome.val;
     const isBodiless = this.#input.request.method === 'HEAD' || hasNoBody(response.status);
@@ -96,15 +157,13 @@ export class Exchange implements Call {
     if (fault !== null) {
       this.#refuse(fault);
       response.pipe?.fail(CLOSED);
-      return;
+      return null;
     }
     if (isBodiless) response.pipe?.expectNothing();
-    if (!this.#limitBody(response)) {
-      this.#refusal = responseTooLarge(this.#input.match.route.limits.responseBodyBytes ?? 0);
-      response.pipe?.fail(CLOSED);
-      return;
-    }
-    this.#input.writer.hold(response);
+    if (this.#limitBody(response)) return response;
+    this.#refusal = responseTooLarge(this.#input.match.route.limits.responseBodyBytes ?? 0);
+    response.pipe?.fail(CLOSED);
+    return null;
   }
 
   /** @returns false when the body is known to be too large */
@@ -127,29 +186,15 @@ export class Exchange implements Call {
   }
 
   stdio(stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
-    this.#input.output.write(stream, bytes);
+    this.#output ??= new GuestLineWriter((line) => {
+      if (this.#trial === null) this.#input.onLine(line);
+      else this.#trial.lines.push(line);
+    });
+    this.#output.write(stream, bytes);
   }
 
   #incomingRequest(): IncomingRequest {
-    const { request, target } = this.#input;
-    return new IncomingRequest(
-      {
-        method: request.method as string,
-        pathWithQuery: target.pathWithQuery,
-        scheme: 'HTTP',
-        authority: target.authority,
-        headers: Fields.received([...guestHeaders(request.rawHeaders), ...this.#nodeHeaders()]),
-      },
-      this.#body(),
-    );
-  }
-
-  /** What the node tells the guest about the request, as Spin does. */
-  #nodeHeaders(): string[] {
-    const { match, request } = this.#input;
-    const headers = ['thaw-matched-route', match.matchedRoute, 'thaw-client-addr', clientAddress(request)];
-    for (const [name, value] of Object.entries(match.params)) headers.push(`thaw-path-match-${name}`, encodeURI(value));
-    return headers;
+    return new IncomingRequest(new ReceivedHead(this.#input), this.#body());
   }
 
   #body(): BodySource {
@@ -165,6 +210,40 @@ export class Exchange implements Call {
       // What the guest leaves unread, Node throws away after the response.
       onCancel: () => {},
     });
+  }
+}
+
+/** The head of a request as its guest sees it. Its header fields are made when the guest asks for them. */
+class ReceivedHead implements RequestHead {
+  readonly scheme = 'HTTP';
+  readonly #input: ExchangeInput;
+
+  constructor(input: ExchangeInput) {
+    this.#input = input;
+  }
+
+  get method(): string {
+    return this.#input.request.method as string;
+  }
+
+  get pathWithQuery(): string {
+    return this.#input.target.pathWithQuery;
+  }
+
+  get authority(): string {
+    return this.#input.target.authority;
+  }
+
+  get headers(): Fields {
+    return Fields.received([...guestHeaders(this.#input.request.rawHeaders), ...this.#nodeHeaders()]);
+  }
+
+  /** What the node tells the guest about the request, as Spin does. */
+  #nodeHeaders(): string[] {
+    const { match, request } = this.#input;
+    const headers = ['thaw-matched-route', match.matchedRoute, 'thaw-client-addr', clientAddress(request)];
+    for (const [name, value] of Object.entries(match.params)) headers.push(`thaw-path-match-${name}`, encodeURI(value));
+    return headers;
   }
 }
 

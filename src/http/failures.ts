@@ -3,6 +3,9 @@ import { CpuTimeExceeded } from '../wasi/guest.ts';
 
 /** What is said of requests that fail: to their clients, and to the log. */
 
+/** Seconds that a client which met a full node should wait. */
+export const RETRY_AFTER = { 'retry-after': '1' };
+
 /** A failing guest is worth a look; a client that leaves is everyday. */
 const LOG_LEVELS: Partial<Record<ErrorCode, 'error' | 'info'>> = { INTERNAL: 'error', CLIENT_GONE: 'info' };
 

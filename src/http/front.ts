@@ -1,55 +1,26 @@
-import { randomBytes } from 'node:crypto';
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { EdgeConfig, RouteConfig } from '../config/schema.ts';
 import { ThawError, messageOf } from '../errors.ts';
-import { GuestLineWriter } from '../log.ts';
 import type { StartupHistograms } from '../metrics/histograms.ts';
 import type { RouteCounters } from '../metrics/route-counters.ts';
-import { PHASE_NAMES, StartTimer, type StartKind } from '../metrics/phases.ts';
+import { StartTimer } from '../metrics/phases.ts';
 import type { SlotPool } from '../runtime/pool.ts';
-import type { Slot } from '../runtime/slot.ts';
 import type { LoadedSnapshot } from '../runtime/snapshot.ts';
 import { HeadRefused, admissionOf, type Target } from './admission.ts';
 import type { ConnectionCounts } from './connections.ts';
 import { Cutoff } from './cutoff.ts';
-import { Exchange, bodyTooLarge } from './exchange.ts';
-import { MethodNotAllowed, logLevelOf, logText, publicText } from './failures.ts';
+import { Departures } from './departures.ts';
+import { bodyTooLarge } from './exchange.ts';
+import { MethodNotAllowed, RETRY_AFTER, publicText } from './failures.ts';
+import { GuestService, whenOver, type Admitted, type Pending, type ServedRoute } from './guest-service.ts';
 import { createListener } from './listener.ts';
 import { Outbound } from './outbound.ts';
 import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
-import { cutSlowReader } from './slow-reader.ts';
-import { CpuTimeExceeded } from '../wasi/guest.ts';
-import { CpuCurb, type Leave } from './cpu-curb.ts';
-import { Turns } from './turns.ts';
-import { UploadGate, type LeaveGate } from './upload-gate.ts';
 import { createRouter, type Found, type Router } from './router.ts';
-
-/** Seconds that a client which met a full node should wait. */
-const RETRY_AFTER = { 'retry-after': '1' };
-
-/** A route as the front serves it. */
-type ServedRoute = RouteConfig & {
-  /** Of its counter. */
-  readonly index: number;
-  /** Loaded at the first request, so that a node with many routes is ready at once. */
-  readonly snapshotOf: () => LoadedSnapshot;
-  readonly envList: readonly (readonly [string, string])[];
-  /** Of its `limits.concurrency`, what requests may have whose bodies have not arrived; see upload-gate.ts. */
-  readonly maxUploads: number;
-};
-
-/** A request that has its route and may be served. */
-type Admitted = {
-  readonly request: IncomingMessage;
-  readonly writer: ResponseWriter;
-  readonly target: Target;
-  readonly found: Found<ServedRoute>;
-  readonly requestId: string;
-  readonly timer: StartTimer;
-  readonly cutoff: Cutoff;
-};
+import { cutSlowReader } from './slow-reader.ts';
+import { UploadGate } from './upload-gate.ts';
 
 export type FrontInput = {
   readonly config: EdgeConfig;
@@ -70,17 +41,14 @@ export type FrontInput = {
 /** The data listener: from a request to a slot and back. */
 export class Front {
   readonly server: Server;
-  readonly #pool: SlotPool;
-  readonly #histograms: StartupHistograms;
+  readonly #guests: GuestService;
   readonly #log: Logger;
   readonly #router: Router<ServedRoute>;
   readonly #outbound: Outbound;
   readonly #inFlight: Int32Array;
-  readonly #counters: RouteCounters;
   readonly #concurrency: number;
   readonly #uploads: UploadGate;
-  readonly #turns = new Turns();
-  readonly #curb = new CpuCurb();
+  readonly #departures = new Departures();
   #requests = 0;
   #draining = false;
   #idle: (() => void) | null = null;
@@ -88,19 +56,16 @@ export class Front {
   #total = 0;
   /** Timers of finished requests, for the next ones. */
   readonly #timers: StartTimer[] = [];
-  /** Tells the request ids of this process from those of others. */
-  readonly #idPrefix = randomBytes(4).toString('hex');
 
   constructor(input: FrontInput) {
     const { config, pool, histograms, log, inFlight, counters, connections, threads, slots, snapshotOf } = input;
     this.#inFlight = inFlight;
-    this.#counters = counters;
     this.#concurrency = config.limits.concurrency;
     this.#uploads = new UploadGate(halfOf(slots));
-    this.#pool = pool;
-    this.#histograms = histograms;
     this.#log = log;
-    this.#outbound = new Outbound(config.outbound);
+    const outbound = new Outbound(config.outbound);
+    this.#outbound = outbound;
+    this.#guests = new GuestService({ pool, histograms, counters, outbound, departures: this.#departures, log });
     this.#router = createRouter(
       config.routes.map((route, index) => ({
         ...route,
@@ -108,15 +73,16 @@ export class Front {
         snapshotOf: () => snapshotOf(route),
         envList: Object.entries(route.env),
         maxUploads: halfOf(route.limits.concurrency / threads),
+        slowestMs: Number.POSITIVE_INFINITY,
       })),
     );
     this.server = createListener({
       connections,
       log,
       longestWallMs: Math.max(...config.routes.map(({ limits }) => limits.wallMs)),
-      handle: (request, response, onAccepted) => void this.#handle(request, response, onAccepted),
+      handle: (request, response, onAccepted) => this.#handle(request, response, onAccepted),
     });
-    this.server.on('connection', () => this.#turns.connected());
+    this.server.on('connection', () => this.#guests.connected());
   }
 
   /**
@@ -143,12 +109,10 @@ export class Front {
     clearTimeout(timer);
   }
 
-  async #handle(request: IncomingMessage, response: ServerResponse, onAccepted?: () => void): Promise<void> {
+  #handle(request: IncomingMessage, response: ServerResponse, onAccepted?: () => void): void {
     const timer = this.#timers.pop() ?? new StartTimer();
     timer.begin();
-    const requestId = `${this.#idPrefix}-${(++this.#requests).toString(36)}`;
-    const cutoff = new Cutoff();
-    const writer = new ResponseWriter(response, () => cutoff.clientGone());
+    const writer = new ResponseWriter(response, this.#depart);
     let target: Target;
     let found: Found<ServedRoute>;
     try {
@@ -166,15 +130,24 @@ export class Front {
     timer.mark('route');
     onAccepted?.();
     this.#total++;
-    cutoff.setWall(found.route.limits.wallMs);
-    try {
-      await this.#serveInTurn({ request, writer, target, found, requestId, timer, cutoff });
-    } finally {
-      cutoff.clear();
-      if (hasBody(request)) discardRest(request, found.route.limits.requestBodyBytes + LINGER_BYTES);
-      this.#leave(found.route, response);
-      this.#timers.push(timer);
+    const cutoff = new Cutoff();
+    const admitted = { request, writer, target, found, number: ++this.#requests, timer, cutoff };
+    const work = hasBody(request) ? this.#serveWithBody(admitted) : this.#serveCounted(admitted);
+    if (work !== undefined) {
+      // Until here the event loop has not turned, and there was nothing to wait for.
+      writer.watch(() => cutoff.clientGone());
+      cutoff.setWall(found.route.limits.wallMs);
     }
+    void whenOver(work, () => this.#done(admitted, response));
+  }
+
+  readonly #depart = (send: () => void): void => this.#departures.depart(send);
+
+  #done({ request, found: { route }, timer, cutoff }: Admitted, response: ServerResponse): void {
+    cutoff.clear();
+    if (hasBody(request)) discardRest(request, route.limits.requestBodyBytes + LINGER_BYTES);
+    this.#departures.afterwards(() => this.#leave(route, response));
+    this.#timers.push(timer);
   }
 
   /** The route of a request that may be served. @throws ThawError with the status for the client */
@@ -196,25 +169,34 @@ export class Front {
     return found;
   }
 
-  /** Serves the request once its body is no reason to wait, within its route's concurrency. */
-  async #serveInTurn(input: Admitted): Promise<void> {
-    const { request, found, writer, cutoff } = input;
-    const { route } = found;
-    let leave: LeaveGate | null = null;
+  /** Serves the request once its body is no reason to wait. */
+  async #serveWithBody(admitted: Admitted): Promise<void> {
+    const { request, found, writer, cutoff } = admitted;
+    let leave;
     try {
-      if (hasBody(request)) leave = await this.#uploads.enter(request, route, cutoff.passed);
-      this.#enter(route);
+      leave = await this.#uploads.enter(request, found.route, cutoff.passed);
     } catch (error) {
-      leave?.();
       this.#refuse(writer, cutoff.isClientGone ? cutoff.reason : error, false);
       return;
     }
     try {
-      await this.#serve(input);
+      await this.#serveCounted(admitted);
     } finally {
-      this.#countOut(route);
-      leave?.();
+      leave();
     }
+  }
+
+  /** Serves the request within its route's concurrency. */
+  #serveCounted(admitted: Admitted): Pending {
+    const { found, writer, cutoff } = admitted;
+    const { route } = found;
+    try {
+      this.#enter(route);
+    } catch (error) {
+      this.#refuse(writer, cutoff.isClientGone ? cutoff.reason : error, false);
+      return undefined;
+    }
+    return whenOver(this.#guests.serve(admitted), () => this.#countOut(route));
   }
 
   /** @param isExpecting the client sends its body when it is told to, and not before */
@@ -228,119 +210,6 @@ export class Front {
     // Nor is it known after a head that breaks the rules, but the client may be writing: it shall get to read this.
     if (error instanceof HeadRefused || refusal.code === 'REQUEST_BODY_SLOW') writer.closeAfter();
     writer.fail(refusal.status, publicText(refusal), headers);
-  }
-
-  async #serve(input: Admitted): Promise<void> {
-    const { writer, found, requestId, timer, cutoff } = input;
-    const { route } = found;
-    let slot: Slot | null = null;
-    let leaveCurb: Leave | null = null;
-    try {
-      if (this.#curb.isCurbed(route.index)) leaveCurb = await this.#curb.enter(cutoff.passed);
-      await this.#turns.take(route.index);
-      timer.skip();
-      if (cutoff.reason !== null) throw cutoff.reason;
-      const acquired = await this.#pool.acquire(route.snapshotOf(), timer, () => cutoff.passed);
-      ({ slot } = acquired);
-      await this.#turns.again(route.index);
-      timer.skip();
-      await this.#run(acquired, input, leaveCurb);
-    } catch (error) {
-      if (error instanceof CpuTimeExceeded) this.#countStop(route);
-      this.#fail(cutoff.isClientGone ? cutoff.reason : error, writer, route, requestId);
-    } finally {
-      leaveCurb?.(0);
-      writer.flush();
-      if (slot !== null) this.#release(slot, route.id);
-    }
-  }
-
-  async #run(
-    { slot, kind }: { slot: Slot; kind: StartKind },
-    { request, writer, target, found, requestId, timer, cutoff }: Admitted,
-    leaveCurb: Leave | null,
-  ): Promise<void> {
-    const { route } = found;
-    const output = new GuestLineWriter(({ stream, line }) => {
-      this.#log.info({ route: route.id, request: requestId, stream }, line);
-    });
-    const onAnswer = (): void => {
-      timer.finish();
-      this.#histograms.record(route.id, kind, timer);
-    };
-    const exchange = new Exchange({
-      requestId,
-      request,
-      writer,
-      target,
-      match: found,
-      env: route.envList,
-      outbound: this.#outbound,
-      output,
-      timer,
-      onAnswer,
-      cpuMs: this.#curb.limitOf(route.index, route.limits.cpuMs),
-    });
-    cutoff.onPassed((reason) => exchange.abort(reason));
-    try {
-      const begun = performance.now();
-      const running = exchange.run(slot);
-      // The guest has run until it waits, or to its end.
-      leaveCurb?.(performance.now() - begun);
-      await running;
-    } finally {
-      output.end();
-      const { refusedGrows, cpuMs } = slot.usage;
-      if (refusedGrows > 0) this.#counters.add(route.index, 'refusedGrows', refusedGrows);
-      this.#turns.took(route.index, cpuMs);
-    }
-    this.#curb.ended(route.index, slot.usage.cpuMs);
-    if (this.#log.isLevelEnabled('debug')) {
-      const about = { route: route.id, request: requestId, start: kind, ...slot.usage };
-      this.#log.debug({ ...about, phases: timer.toJSON() }, 'served');
-    }
-  }
-
-  #countStop({ id, index, limits }: ServedRoute): void {
-    this.#counters.add(index, 'cpuStops');
-    if (!this.#curb.stopped(index)) return;
-    const limitMs = this.#curb.limitOf(index, limits.cpuMs);
-    this.#log.warn({ route: id, limitMs }, 'stopped again and again: requests get less CPU time than limits.cpu');
-  }
-
-  #fail(error: unknown, writer: ResponseWriter, { id: route, limits }: ServedRoute, request: string): void {
-    const failure = error instanceof ThawError ? error : new ThawError('INTERNAL', messageOf(error), { cause: error });
-    const level = logLevelOf(failure.code);
-    this.#log[level](
-      {
-        route,
-        request,
-        code: failure.code,
-        ...(failure instanceof CpuTimeExceeded ? { limitMs: failure.limitMs, usedMs: failure.usedMs } : {}),
-        ...(level === 'error' ? { err: error } : {}),
-      },
-      logText(failure, limits.cpuMs),
-    );
-    if (writer.answered) {
-      writer.flush();
-      if (failure.code !== 'GUEST_EXITED') writer.abort();
-      return;
-    }
-    const isBusy = failure.status === 503 && failure.code !== 'CPU_TIME_EXCEEDED';
-    writer.fail(failure.status, publicText(failure), isBusy ? RETRY_AFTER : {});
-  }
-
-  /** Brings the slot back to its snapshot, after the response. Its cost is recorded as the phase `restore` of hot starts. */
-  #release(slot: Slot, route: string): void {
-    const begun = performance.now();
-    try {
-      this.#pool.release(slot);
-    } catch (error) {
-      this.#log.error({ route, err: error }, 'restoring a slot failed; the slot is not used again');
-      return;
-    }
-    const micros = (performance.now() - begun) * 1000;
-    this.#histograms.record(route, 'hot', { microsAt: (phase) => (phase === RESTORE_PHASE ? micros : Number.NaN) });
   }
 
   /** Counts the request in. @throws ThawError ROUTE_BUSY, NODE_BUSY */
@@ -395,5 +264,3 @@ function answerForNode(request: IncomingMessage, response: ServerResponse): void
   if (hasBody(request)) response.shouldKeepAlive = false;
   response.writeHead(204).end();
 }
-
-const RESTORE_PHASE = PHASE_NAMES.indexOf('restore');

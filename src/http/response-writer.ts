@@ -7,16 +7,24 @@ import { endAfterBody, hasBody } from './request-body.ts';
 
 /**
  * `waiting`: the guest has not answered. `held`: it has, and the head leaves with the first of the body, at the end of the
- * guest's turn at the latest. `streaming`: the head is out. `ended`: nothing more can be sent.
+ * guest's turn at the latest. `leaving`: the response is whole and waits for others that leave with it. `streaming`: the
+ * head is out. `ended`: nothing more can be sent.
  */
 type WriterState =
   | { readonly kind: 'waiting' }
   | { readonly kind: 'held'; readonly response: OutgoingResponse }
+  | { readonly kind: 'leaving'; readonly response: OutgoingResponse; readonly chunks: readonly Buffer[] }
   | { readonly kind: 'streaming' }
   | { readonly kind: 'ended' };
 
 /** Statuses whose responses have no body. */
 export const hasNoBody = (status: number): boolean => status === 204 || status === 304;
+
+/** Bodies up to here go into one string with their head: one buffer for the system to take, instead of two. */
+const SHORT_BODY_BYTES = 4096;
+
+/** When a response that is whole is sent: at once, unless something lets several leave together. */
+type Depart = (send: () => void) => void;
 
 /**
  * Writes one guest's response. A response that is whole before the guest first waits goes out in one piece, with a
@@ -24,16 +32,23 @@ export const hasNoBody = (status: number): boolean => status === 204 || status =
  */
 export class ResponseWriter {
   readonly #response: ServerResponse;
+  readonly #depart: Depart;
   #state: WriterState = { kind: 'waiting' };
   #pipe: OutgoingBodyPipe | null = null;
-  readonly #onGone: () => void;
 
-  /** @param onGone the client has left before the response had ended */
-  constructor(response: ServerResponse, onGone: () => void) {
+  constructor(response: ServerResponse, depart: Depart = (send) => send()) {
     this.#response = response;
-    this.#onGone = onGone;
-    response.on('drain', () => this.#pipe?.drained());
-    response.on('close', () => this.#closed());
+    this.#depart = depart;
+  }
+
+  /**
+   * Looks after the client from now on: nothing that comes of it is heard before the event loop turns.
+   * @param onGone the client has left before the response had ended
+   */
+  watch(onGone: () => void): void {
+    const closed = (): void => this.#closed(onGone);
+    if (this.#response.closed) closed();
+    else this.#response.on('close', closed);
   }
 
   /** True once a status line may have left: from then on the client can only be told by closing the connection. */
@@ -47,6 +62,17 @@ export class ResponseWriter {
 
   /** `response-outparam.set` with a response. The head leaves when the guest's turn ends, if not before. */
   hold(response: OutgoingResponse): void {
+    this.#take(response);
+    queueMicrotask(() => this.flush());
+  }
+
+  /** Sends the response of a guest that has returned. */
+  send(response: OutgoingResponse): void {
+    this.#take(response);
+    this.flush();
+  }
+
+  #take(response: OutgoingResponse): void {
     if (this.#state.kind === 'ended') {
       // Nobody is there to read it: a guest that wrote on would wait for room until its time is over.
       response.pipe?.fail(CLOSED);
@@ -54,7 +80,6 @@ export class ResponseWriter {
     }
     this.#state = { kind: 'held', response };
     this.#pipe = response.pipe;
-    queueMicrotask(() => this.flush());
   }
 
   /** Sends what is held. */
@@ -62,11 +87,18 @@ export class ResponseWriter {
     if (this.#state.kind !== 'held') return;
     const { response } = this.#state;
     const whole = response.pipe === null ? { chunks: [], trailers: null } : response.pipe.takeWhole();
-    if (whole !== null && whole.trailers === null) this.#sendWhole(response, whole.chunks);
-    else this.#stream(response, response.pipe, whole);
+    if (whole === null || whole.trailers !== null) {
+      this.#stream(response, response.pipe, whole);
+      return;
+    }
+    this.#state = { kind: 'leaving', response, chunks: whole.chunks };
+    this.#depart(this.#sendWhole);
   }
 
-  #sendWhole({ status, fields }: OutgoingResponse, chunks: readonly Buffer[]): void {
+  readonly #sendWhole = (): void => {
+    if (this.#state.kind !== 'leaving') return;
+    const { response, chunks } = this.#state;
+    const { status, fields } = response;
     this.#state = { kind: 'ended' };
     const [first] = chunks;
     const body = chunks.length === 1 ? first : Buffer.concat(chunks);
@@ -76,9 +108,10 @@ export class ResponseWriter {
       headers.push('content-length', String(length));
     }
     this.#response.writeHead(status, headers);
-    if (length === 0) this.#response.end();
+    if (body === undefined || length === 0) this.#response.end();
+    else if (length <= SHORT_BODY_BYTES) this.#response.end(body.toString('latin1'), 'latin1');
     else this.#response.end(body);
-  }
+  };
 
   /** A response to HEAD that has no body says nothing of the one that GET would get. */
   #saysLength(status: number, length: number): boolean {
@@ -91,6 +124,7 @@ export class ResponseWriter {
     whole: { readonly chunks: readonly Buffer[]; readonly trailers: Fields | null } | null,
   ): void {
     this.#state = { kind: 'streaming' };
+    this.#response.on('drain', () => this.#pipe?.drained());
     this.#response.writeHead(status, [...fields.raw]);
     this.#response.flushHeaders();
     if (whole === null) {
@@ -141,15 +175,16 @@ export class ResponseWriter {
    * that has ended is whole, though some of it may still be under way.
    */
   abort(): void {
+    this.#sendWhole();
     if (this.#response.writableEnded) return;
     this.#state = { kind: 'ended' };
     this.#response.destroy();
   }
 
-  #closed(): void {
+  #closed(onGone: () => void): void {
     const isGone = this.#state.kind !== 'ended';
     this.#state = { kind: 'ended' };
     this.#pipe?.fail(CLOSED);
-    if (isGone) this.#onGone();
+    if (isGone) onGone();
   }
 }

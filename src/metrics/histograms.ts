@@ -90,6 +90,13 @@ export class StartupHistograms {
     }
   }
 
+  /** Records one phase that is measured apart from the others of its start. */
+  recordPhase(routeId: string, kind: StartKind, phase: Phase, micros: number): void {
+    const index = cellIndex(kind, phase);
+    this.#seriesOf(this.#cellsOf(routeId), index).record(micros);
+    this.#seriesOf(this.#all, index).record(micros);
+  }
+
   /** The ids of the routes with at least one start, in the order of their first. */
   routeIds(): string[] {
     return [...this.#routes.keys()];

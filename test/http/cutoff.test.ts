@@ -42,3 +42,32 @@ test('after the request nothing is called any more', async () => {
   cutoff.clientGone();
   await sleep(30);
 });
+
+test('who waits is told, whether the promise was asked for before the end or after', async () => {
+  const before = new Cutoff();
+  const { passed } = before;
+  assert.equal(before.passed, passed, 'one promise for all that wait');
+  let hasPassed = false;
+  void passed.then(() => {
+    hasPassed = true;
+  });
+  await sleep(5);
+  assert.equal(hasPassed, false);
+  before.clientGone();
+  await passed;
+  assert.equal(hasPassed, true);
+  assert.equal(before.passed, passed);
+
+  const after = new Cutoff();
+  after.clientGone();
+  await after.passed;
+  assert.equal(after.reason?.code, 'CLIENT_GONE');
+});
+
+test('nobody is told of the end of a request that goes on', async () => {
+  const cutoff = new Cutoff();
+  cutoff.setWall(60_000);
+  const ends = await Promise.race([cutoff.passed.then(() => 'passed'), sleep(10).then(() => 'not yet')]);
+  assert.equal(ends, 'not yet');
+  cutoff.clear();
+});

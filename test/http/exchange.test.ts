@@ -8,7 +8,6 @@ import { ThawError } from '../../src/errors.ts';
 import { Exchange } from '../../src/http/exchange.ts';
 import { Outbound } from '../../src/http/outbound.ts';
 import { ResponseWriter } from '../../src/http/response-writer.ts';
-import { GuestLineWriter } from '../../src/log.ts';
 import { StartTimer } from '../../src/metrics/phases.ts';
 import type { Slot } from '../../src/runtime/slot.ts';
 import type { Call } from '../../src/wasi/guest.ts';
@@ -45,14 +44,13 @@ async function run(serve: Serve, { method = 'GET', body, limit = 100 }: Sent = {
       limits: { requestBodyBytes: limit, responseBodyBytes: null, outboundRequests: 1, outboundConcurrency: 1 },
     } as unknown as RouteConfig;
     const exchange = new Exchange({
-      requestId: 'test',
       request,
-      writer: new ResponseWriter(response, () => {}),
+      writer: new ResponseWriter(response),
       target: { authority: 'a.test', path: '/', pathWithQuery: '/' },
       match: { kind: 'found', route, matchedRoute: '/...', params: { name: 'ü /\r\n' } },
       env: [],
       outbound,
-      output: new GuestLineWriter(() => {}),
+      onLine: () => {},
       timer: new StartTimer(),
       onAnswer: () => {},
       cpuMs: 50,

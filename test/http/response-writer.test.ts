@@ -17,7 +17,9 @@ type Work = (writer: ResponseWriter, response: ServerResponse) => void | Promise
 let work: Work = () => {};
 let gone = 0;
 const server = createServer((_request, response) => {
-  void work(new ResponseWriter(response, () => void gone++), response);
+  const writer = new ResponseWriter(response);
+  writer.watch(() => void gone++);
+  void work(writer, response);
 });
 server.listen(0, '127.0.0.1');
 await once(server, 'listening');
