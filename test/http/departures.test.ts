@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
-import fc from 'fast-check';
+import * as fc from 'fast-check';
 import { Departures } from '../../src/http/departures.ts';
 
 /** An event loop that turns when it is told to. */

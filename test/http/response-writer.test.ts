@@ -251,3 +251,166 @@ test('a failure goes out whole, with its headers', async () => {
   assert.equal(answer.headers['content-length'], '5');
   assert.equal(await text(answer), 'busy\n');
 });
+
+/** Holds what is to leave until it is told to let go. */
+class Gate {
+  #held: (() => void)[] = [];
+  readonly depart = (send: () => void): void => void this.#held.push(send);
+
+  get held(): number {
+    return this.#held.length;
+  }
+
+  open(): void {
+    for (const send of this.#held.splice(0)) send();
+  }
+}
+
+type Held = {
+  readonly writer: ResponseWriter;
+  readonly gate: Gate;
+  readonly response: OutgoingResponse;
+  readonly raw: ServerResponse;
+  /** How often it was said that the client has left. */
+  gone: number;
+};
+
+/** A response of the guest with a whole body, sent by `answer` and held by a gate; then `whatToDo` happens to it. */
+function askHeld(
+  whatToDo: (held: Held) => void | Promise<void>,
+  { content = bytes('whole'), method = 'GET', headers = {}, trailers = undefined as Fields | undefined } = {},
+): Promise<IncomingMessage> {
+  return ask(method, async (_unused, raw) => {
+    const gate = new Gate();
+    const writer = new ResponseWriter(raw, gate.depart);
+    const { response, body } = newResponse(headers);
+    const held: Held = { writer, gate, response, raw, gone: 0 };
+    writer.watch(() => void held.gone++);
+    if (content.length > 0) response.pipe?.write(content);
+    body.finish(trailers);
+    assert.equal(writer.answered, false);
+    writer.send(response);
+    assert.equal(writer.answered, true);
+    await whatToDo(held);
+  });
+}
+
+const bodyOf = async (answer: IncomingMessage): Promise<Buffer> => {
+  const chunks: Buffer[] = [];
+  for await (const chunk of answer) chunks.push(chunk as Buffer);
+  return Buffer.concat(chunks);
+};
+
+test('a response that is whole is answered, and not sent until it may leave', async () => {
+  let seen: Held | null = null;
+  const answer = await askHeld(async (held) => {
+    const { writer, gate, raw } = held;
+    seen = held;
+    assert.deepEqual([writer.headSent, raw.writableEnded, gate.held], [false, false, 1]);
+    writer.flush();
+    await sleep(20);
+    assert.deepEqual([writer.headSent, raw.writableEnded, gate.held], [false, false, 1], 'no flush lets it go');
+    gate.open();
+    assert.deepEqual([writer.headSent, raw.writableEnded], [true, true]);
+  });
+  assert.equal(answer.headers['content-length'], '5');
+  assert.equal(await text(answer), 'whole');
+  await sleep(20);
+  assert.equal((seen as Held | null)?.gone, 0);
+});
+
+test('one that the guest holds leaves the same way, by its own turn', async () => {
+  const answer = await ask('GET', async (_unused, raw) => {
+    const gate = new Gate();
+    const writer = new ResponseWriter(raw, gate.depart);
+    await answerFour(writer, raw);
+    await turn();
+    assert.deepEqual([gate.held, writer.headSent], [1, false]);
+    gate.open();
+  });
+  assert.equal(await text(answer), 'four');
+});
+
+test('a failure takes the place of a response that is leaving, which is then nothing', async () => {
+  const answer = await askHeld(({ writer, gate }) => {
+    writer.fail(503, 'busy', { 'retry-after': '1' });
+    gate.open();
+  });
+  assert.deepEqual([answer.statusCode, await text(answer)], [503, 'busy\n']);
+});
+
+test('abort lets a response go that is leaving: it is whole', async () => {
+  const answer = await askHeld(({ writer, gate, raw }) => {
+    writer.abort();
+    assert.equal(raw.writableEnded, true);
+    gate.open();
+  });
+  assert.deepEqual([answer.statusCode, await text(answer)], [200, 'whole']);
+});
+
+test('a client that leaves while its response is leaving is reported once, and nothing is written', async () => {
+  const { promise, resolve } = Promise.withResolvers<Held>();
+  const asked = askHeld((held) => resolve(held)).catch((error: unknown) => error);
+  const held = await promise;
+  held.raw.destroy();
+  await asked;
+  assert.equal(held.gone, 1);
+  held.gate.open();
+  held.writer.abort();
+  assert.deepEqual([held.writer.headSent, held.gate.held, held.gone], [false, 0, 1]);
+});
+
+test('a body arrives byte for byte, on either side of the length up to which it is one piece with its head', async () => {
+  const every = Uint8Array.from({ length: 256 }, (_, byte) => byte);
+  for (const length of [1, 256, 4095, 4096, 4097, 50_000]) {
+    const content = Buffer.from(Array.from({ length: Math.ceil(length / 256) }, () => [...every]).flat()).subarray(
+      0,
+      length,
+    );
+    const answer = await askHeld(({ gate }) => gate.open(), { content, headers: { 'x-text': 'grün' } });
+    assert.equal(answer.headers['content-length'], `${length}`);
+    assert.equal(Buffer.from(answer.headers['x-text'] as string, 'latin1').toString(), 'grün');
+    assert.ok(content.equals(await bodyOf(answer)), `${length} bytes`);
+  }
+});
+
+test('a response to HEAD leaves without its body, and with its length', async () => {
+  const answer = await askHeld(({ gate }) => gate.open(), { method: 'HEAD' });
+  assert.equal(answer.headers['content-length'], '5');
+  assert.equal(await text(answer), '');
+});
+
+test('one with trailers, or that is not whole, is not kept from leaving', async () => {
+  const answer = await askHeld(({ writer, gate }) => assert.deepEqual([writer.headSent, gate.held], [true, 0]), {
+    trailers: fieldsOf({ 'x-sum': '42' }),
+  });
+  assert.equal(await text(answer), 'whole');
+  assert.deepEqual({ ...answer.trailers }, { 'x-sum': '42' });
+  const streamed = await ask('GET', async (_unused, raw) => {
+    const gate = new Gate();
+    const writer = new ResponseWriter(raw, gate.depart);
+    const { response, body } = newResponse();
+    response.pipe?.write(bytes('half'));
+    writer.send(response);
+    assert.deepEqual([writer.headSent, gate.held], [true, 0]);
+    await turn();
+    response.pipe?.write(bytes(' and half'));
+    body.finish(undefined);
+  });
+  assert.equal(await text(streamed), 'half and half');
+});
+
+test('a client that is looked after late, and has left, is reported', async () => {
+  const { promise, resolve } = Promise.withResolvers<ServerResponse>();
+  work = (_unused, raw) => void raw.on('close', () => resolve(raw));
+  const outgoing = request({ port, agent: false }).on('error', () => {});
+  outgoing.end();
+  await once(outgoing, 'finish');
+  await sleep(20);
+  outgoing.destroy();
+  const writer = new ResponseWriter(await promise);
+  let reports = 0;
+  writer.watch(() => void reports++);
+  assert.equal(reports, 1);
+  assert.equal(writer.answered, true);
+});
