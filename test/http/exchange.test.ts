@@ -155,3 +155,105 @@ test('the guest sees the headers of the client and those of the node', async () 
   assert.equal(seen['thaw-path-match-name'], '%C3%BC%20/%0D%0A');
   assert.equal(seen['host'], undefined);
 });
+
+/** What a guest that runs at once does; false when it would have had to wait. */
+type Attempt = (call: Call) => boolean;
+
+/** Serves a request at once, and if that cannot be with `later`. @returns what happened, in order */
+async function runAtOnce(attempt: Attempt, later: Serve = () => assert.fail('it was served')): Promise<string[]> {
+  const events: string[] = [];
+  const { promise, resolve } = Promise.withResolvers<void>();
+  handle = (request, response) => {
+    const route = {
+      allowedOutboundHosts: [],
+      limits: { requestBodyBytes: 0, responseBodyBytes: 8, outboundRequests: 1, outboundConcurrency: 1 },
+    } as unknown as RouteConfig;
+    const exchange = new Exchange({
+      request,
+      writer: new ResponseWriter(response, (send) => {
+        events.push('sent');
+        send();
+      }),
+      target: { authority: 'a.test', path: '/', pathWithQuery: '/' },
+      match: { kind: 'found', route, matchedRoute: '/...', params: {} },
+      env: [],
+      outbound,
+      onLine: ({ line }) => events.push(line),
+      timer: new StartTimer(),
+      onAnswer: () => events.push('answered'),
+      cpuMs: 50,
+    });
+    const both = Object.assign(slotOf(later), { serveAtOnce: (call: Call) => attempt(call) });
+    const work = async (): Promise<void> => {
+      if (exchange.runAtOnce(both)) return;
+      events.push('again');
+      await exchange.run(both);
+    };
+    work()
+      .catch((error: unknown) => events.push(codeOf(error) ?? String(error)))
+      .finally(() => {
+        response.destroy();
+        resolve();
+      });
+  };
+  request({ port, agent: false })
+    .on('error', () => {})
+    .end();
+  await promise;
+  return events;
+}
+
+const print = (call: Call, text: string): void => call.stdio('stdout', Buffer.from(text));
+const four = (call: Call): void => call.respond({ tag: 'ok', val: responseWith([], 'four') });
+
+test('what a guest at once says counts when it has returned: its lines, then its answer', async () => {
+  const events = await runAtOnce((call) => {
+    print(call, 'one\ntw');
+    four(call);
+    print(call, 'o');
+    return true;
+  });
+  assert.deepEqual(events, ['one', 'two', 'answered', 'sent']);
+});
+
+test('of what a guest has said that would have had to wait nothing counts, be it half a line', async () => {
+  const events = await runAtOnce(
+    (call) => {
+      print(call, 'one\ntw');
+      call.respond({ tag: 'ok', val: responseWith(['4', '5'], 'four') });
+      call.respond({ tag: 'ok', val: responseWith([], 'more than eight') });
+      return false;
+    },
+    (call) => {
+      print(call, 'one\n');
+      four(call);
+      print(call, 'two');
+    },
+  );
+  assert.deepEqual(events.toSorted(), ['again', 'answered', 'one', 'sent', 'two']);
+  assert.equal(events.indexOf('again'), 0);
+});
+
+test('a guest at once that fails has said what it said, and one that does not answer is refused', async () => {
+  const trapped = await runAtOnce((call) => {
+    print(call, 'before the trap');
+    throw new ThawError('GUEST_TRAP', 'for the test');
+  });
+  assert.deepEqual(trapped, ['before the trap', 'GUEST_TRAP']);
+  const late = await runAtOnce((call) => {
+    four(call);
+    throw new ThawError('GUEST_TRAP', 'for the test');
+  });
+  assert.deepEqual(late, ['answered', 'sent', 'GUEST_TRAP']);
+  assert.deepEqual(await runAtOnce(() => true), ['GUEST_NO_RESPONSE']);
+  const invalid = await runAtOnce((call) => {
+    call.respond({ tag: 'ok', val: responseWith(['4', '5'], 'four') });
+    return true;
+  });
+  assert.deepEqual(invalid, ['answered', 'GUEST_RESPONSE_INVALID']);
+  const large = await runAtOnce((call) => {
+    call.respond({ tag: 'ok', val: responseWith([], 'more than eight') });
+    return true;
+  });
+  assert.deepEqual(large, ['answered', 'RESPONSE_BODY_TOO_LARGE']);
+});
