@@ -33,12 +33,19 @@ type Depart = (send: () => void) => void;
 export class ResponseWriter {
   readonly #response: ServerResponse;
   readonly #depart: Depart;
+  readonly #onBroken: (error: unknown) => void;
   #state: WriterState = { kind: 'waiting' };
   #pipe: OutgoingBodyPipe | null = null;
 
-  constructor(response: ServerResponse, depart: Depart = (send) => send()) {
+  /** @param onBroken hears of a response that Node would not take: its connection is closed, and nothing else harmed */
+  constructor(
+    response: ServerResponse,
+    depart: Depart = (send) => send(),
+    onBroken: (error: unknown) => void = rethrow,
+  ) {
     this.#response = response;
     this.#depart = depart;
+    this.#onBroken = onBroken;
   }
 
   /**
@@ -88,22 +95,36 @@ export class ResponseWriter {
     const { response } = this.#state;
     const whole = response.pipe === null ? { chunks: [], trailers: null } : response.pipe.takeWhole();
     if (whole === null || whole.trailers !== null) {
-      this.#stream(response, response.pipe, whole);
+      this.#guarded(() => this.#stream(response, response.pipe, whole));
       return;
     }
     this.#state = { kind: 'leaving', response, chunks: whole.chunks };
-    this.#depart(this.#sendWhole);
+    this.#depart(this.#leave);
   }
 
-  readonly #sendWhole = (): void => {
+  readonly #leave = (): void => {
     if (this.#state.kind !== 'leaving') return;
     const { response, chunks } = this.#state;
-    const { status, fields } = response;
     this.#state = { kind: 'ended' };
+    this.#guarded(() => this.#sendWhole(response, chunks));
+  };
+
+  #guarded(send: () => void): void {
+    try {
+      send();
+    } catch (error) {
+      this.#state = { kind: 'ended' };
+      this.#pipe?.fail(CLOSED);
+      this.#response.destroy();
+      this.#onBroken(error);
+    }
+  }
+
+  #sendWhole({ status, fields }: OutgoingResponse, chunks: readonly Buffer[]): void {
     const [first] = chunks;
     const body = chunks.length === 1 ? first : Buffer.concat(chunks);
     const length = body?.length ?? 0;
-    const headers = [...fields.raw];
+    const headers = withoutTrailer(fields);
     if (!fields.has('content-length') && this.#saysLength(status, length)) {
       headers.push('content-length', String(length));
     }
@@ -111,7 +132,7 @@ export class ResponseWriter {
     if (body === undefined || length === 0) this.#response.end();
     else if (length <= SHORT_BODY_BYTES) this.#response.end(body.toString('latin1'), 'latin1');
     else this.#response.end(body);
-  };
+  }
 
   /** A response to HEAD that has no body says nothing of the one that GET would get. */
   #saysLength(status: number, length: number): boolean {
@@ -125,7 +146,7 @@ export class ResponseWriter {
   ): void {
     this.#state = { kind: 'streaming' };
     this.#response.on('drain', () => this.#pipe?.drained());
-    this.#response.writeHead(status, [...fields.raw]);
+    this.#response.writeHead(status, this.#canTrail(status, fields) ? [...fields.raw] : withoutTrailer(fields));
     this.#response.flushHeaders();
     if (whole === null) {
       pipe?.attach(this.#transport());
@@ -133,6 +154,12 @@ export class ResponseWriter {
     }
     for (const chunk of whole.chunks) this.#response.write(chunk);
     this.#end(whole.trailers);
+  }
+
+  /** Whether trailers can come behind the body: only chunked ones have a place for them (RFC 9112, section 7.1.2). */
+  #canTrail(status: number, fields: Fields): boolean {
+    const { method, httpVersionMinor } = this.#response.req;
+    return httpVersionMinor > 0 && method !== 'HEAD' && !hasNoBody(status) && !fields.has('content-length');
   }
 
   #transport(): BodyTransport {
@@ -175,7 +202,7 @@ export class ResponseWriter {
    * that has ended is whole, though some of it may still be under way.
    */
   abort(): void {
-    this.#sendWhole();
+    this.#leave();
     if (this.#response.writableEnded) return;
     this.#state = { kind: 'ended' };
     this.#response.destroy();
@@ -187,4 +214,17 @@ export class ResponseWriter {
     this.#pipe?.fail(CLOSED);
     if (isGone) onGone();
   }
+}
+
+/** The lines without those that announce trailers where none can come: Node throws at them (RFC 9110, section 6.6.2). */
+function withoutTrailer(fields: Fields): string[] {
+  if (!fields.has('trailer')) return [...fields.raw];
+  return fields
+    .entries()
+    .filter(([name]) => name.toLowerCase() !== 'trailer')
+    .flat();
+}
+
+function rethrow(error: unknown): never {
+  throw error;
 }

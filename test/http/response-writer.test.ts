@@ -3,7 +3,7 @@ import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
-import { after, test } from 'node:test';
+import { after, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { ResponseWriter } from '../../src/http/response-writer.ts';
 import { Fields } from '../../src/wasi/http-fields.ts';
@@ -413,4 +413,65 @@ test('a client that is looked after late, and has left, is reported', async () =
   writer.watch(() => void reports++);
   assert.equal(reports, 1);
   assert.equal(writer.answered, true);
+});
+
+const withTrailer = (headers: Readonly<Record<string, string>> = {}): ReturnType<typeof newResponse> =>
+  newResponse({ Trailer: 'x-sum', ...headers });
+
+suite('a `trailer` field', () => {
+  test('stays where trailers can follow', async () => {
+    const { response, body } = withTrailer();
+    const answer = await ask('GET', (writer) => writer.hold(response));
+    assert.equal(answer.headers['trailer'], 'x-sum');
+    response.pipe?.write(bytes('text'));
+    body.finish(fieldsOf({ 'x-sum': '1' }));
+    assert.equal(await text(answer), 'text');
+    assert.equal(answer.trailers['x-sum'], '1');
+  });
+
+  test('is left out where none can: a body with its length, HEAD, 204', async () => {
+    for (const [method, status, headers] of [
+      ['GET', 200, {}],
+      ['GET', 200, { 'content-length': '4' }],
+      ['HEAD', 200, {}],
+      ['GET', 204, {}],
+    ] as const) {
+      for (const isWhole of [true, false]) {
+        const { response, body } = withTrailer(headers);
+        response.setStatus(status);
+        const hasBody = method === 'GET' && status === 200;
+        if (!hasBody) response.pipe?.expectNothing();
+        const end = (): void => {
+          if (hasBody) response.pipe?.write(bytes('text'));
+          body.finish(undefined);
+        };
+        // A body that is not whole by the end of the turn, and has no length, is chunked.
+        if (!isWhole && hasBody && !('content-length' in headers)) continue;
+        const answer = await ask(method, (writer) => {
+          writer.hold(response);
+          if (isWhole) end();
+          else setImmediate(end);
+        });
+        assert.equal(answer.headers['trailer'], undefined, `${method} ${status} ${isWhole}`);
+        assert.equal(await text(answer), hasBody ? 'text' : '');
+      }
+    }
+  });
+});
+
+test('a response that Node does not take closes its connection, and is reported', async () => {
+  const reported: unknown[] = [];
+  const failure = new Error('not taken');
+  const { response, body } = newResponse();
+  const asked = ask('GET', (_, raw) => {
+    raw.writeHead = () => {
+      throw failure;
+    };
+    const writer = new ResponseWriter(raw, undefined, (error) => reported.push(error));
+    body.finish(undefined);
+    writer.send(response);
+    assert.equal(writer.answered, true);
+  });
+  await assert.rejects(asked, { code: 'ECONNRESET' });
+  assert.deepEqual(reported, [failure]);
 });
