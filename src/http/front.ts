@@ -10,17 +10,26 @@ import type { LoadedSnapshot } from '../runtime/snapshot.ts';
 import { HeadRefused, admissionOf, type Target } from './admission.ts';
 import type { ConnectionCounts } from './connections.ts';
 import { Cutoff } from './cutoff.ts';
-import { Departures } from './departures.ts';
 import { bodyTooLarge } from './exchange.ts';
 import { MethodNotAllowed, RETRY_AFTER, publicText } from './failures.ts';
-import { GuestService, whenOver, type Admitted, type Pending, type ServedRoute } from './guest-service.ts';
+import { GuestService, type Admitted, type ServedRoute } from './guest-service.ts';
 import { createListener } from './listener.ts';
 import { Outbound } from './outbound.ts';
 import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { createRouter, type Found, type Router } from './router.ts';
 import { cutSlowReader } from './slow-reader.ts';
-import { UploadGate } from './upload-gate.ts';
+import { UploadGate, type LeaveGate } from './upload-gate.ts';
+
+/** A request in work. */
+type Visit = Admitted & {
+  readonly response: ServerResponse;
+  /** Gives its place among slow uploads back; null without one. */
+  leaveGate: LeaveGate | null;
+  /** Whether it counts for `limits.concurrency`. */
+  isCounted: boolean;
+  isOver: boolean;
+};
 
 export type FrontInput = {
   readonly config: EdgeConfig;
@@ -48,7 +57,6 @@ export class Front {
   readonly #inFlight: Int32Array;
   readonly #concurrency: number;
   readonly #uploads: UploadGate;
-  readonly #departures = new Departures();
   #requests = 0;
   #draining = false;
   #idle: (() => void) | null = null;
@@ -65,7 +73,7 @@ export class Front {
     this.#log = log;
     const outbound = new Outbound(config.outbound);
     this.#outbound = outbound;
-    this.#guests = new GuestService({ pool, histograms, counters, outbound, departures: this.#departures, log });
+    this.#guests = new GuestService({ pool, histograms, counters, outbound, log });
     this.#router = createRouter(
       config.routes.map((route, index) => ({
         ...route,
@@ -112,7 +120,7 @@ export class Front {
   #handle(request: IncomingMessage, response: ServerResponse, onAccepted?: () => void): void {
     const timer = this.#timers.pop() ?? new StartTimer();
     timer.begin();
-    const writer = new ResponseWriter(response, this.#depart);
+    const writer = new ResponseWriter(response, this.#depart, this.#broken);
     let target: Target;
     let found: Found<ServedRoute>;
     try {
@@ -130,23 +138,44 @@ export class Front {
     timer.mark('route');
     onAccepted?.();
     this.#total++;
-    const cutoff = new Cutoff();
-    const admitted = { request, writer, target, found, number: ++this.#requests, timer, cutoff };
-    const work = hasBody(request) ? this.#serveWithBody(admitted) : this.#serveCounted(admitted);
-    if (work !== undefined) {
-      // Until here the event loop has not turned, and there was nothing to wait for.
-      writer.watch(() => cutoff.clientGone());
-      cutoff.setWall(found.route.limits.wallMs);
-    }
-    void whenOver(work, () => this.#done(admitted, response));
+    const visit: Visit = {
+      request,
+      response,
+      writer,
+      target,
+      found,
+      number: ++this.#requests,
+      timer,
+      cutoff: new Cutoff(),
+      leaveCurb: null,
+      leaveGate: null,
+      isCounted: false,
+      isOver: false,
+      onEnd: () => this.#end(visit),
+    };
+    if (hasBody(request)) void this.#serveWithBody(visit);
+    else this.#serve(visit);
+    if (visit.isOver) return;
+    // Until here the event loop has not turned, and there was nothing to wait for.
+    writer.watch(() => visit.cutoff.clientGone());
+    visit.cutoff.setWall(found.route.limits.wallMs);
   }
 
-  readonly #depart = (send: () => void): void => this.#departures.depart(send);
+  readonly #depart = (send: () => void): void => this.#guests.departures.depart(send);
 
-  #done({ request, found: { route }, timer, cutoff }: Admitted, response: ServerResponse): void {
+  readonly #broken = (error: unknown): void => {
+    this.#log.error({ err: error }, 'a response could not be sent; its connection is closed');
+  };
+
+  #end(visit: Visit): void {
+    const { request, response, found, timer, cutoff } = visit;
+    const { route } = found;
+    visit.isOver = true;
+    if (visit.isCounted) this.#countOut(route);
+    visit.leaveGate?.();
     cutoff.clear();
     if (hasBody(request)) discardRest(request, route.limits.requestBodyBytes + LINGER_BYTES);
-    this.#departures.afterwards(() => this.#leave(route, response));
+    this.#guests.departures.afterwards(() => this.#leave(route, response));
     this.#timers.push(timer);
   }
 
@@ -170,33 +199,32 @@ export class Front {
   }
 
   /** Serves the request once its body is no reason to wait. */
-  async #serveWithBody(admitted: Admitted): Promise<void> {
-    const { request, found, writer, cutoff } = admitted;
-    let leave;
+  async #serveWithBody(visit: Visit): Promise<void> {
     try {
-      leave = await this.#uploads.enter(request, found.route, cutoff.passed);
+      visit.leaveGate = await this.#uploads.enter(visit.request, visit.found.route, visit.cutoff.passed);
     } catch (error) {
-      this.#refuse(writer, cutoff.isClientGone ? cutoff.reason : error, false);
+      this.#turnAway(visit, error);
       return;
     }
-    try {
-      await this.#serveCounted(admitted);
-    } finally {
-      leave();
-    }
+    this.#serve(visit);
   }
 
   /** Serves the request within its route's concurrency. */
-  #serveCounted(admitted: Admitted): Pending {
-    const { found, writer, cutoff } = admitted;
-    const { route } = found;
+  #serve(visit: Visit): void {
     try {
-      this.#enter(route);
+      this.#enter(visit.found.route);
     } catch (error) {
-      this.#refuse(writer, cutoff.isClientGone ? cutoff.reason : error, false);
-      return undefined;
+      this.#turnAway(visit, error);
+      return;
     }
-    return whenOver(this.#guests.serve(admitted), () => this.#countOut(route));
+    visit.isCounted = true;
+    this.#guests.serve(visit);
+  }
+
+  #turnAway(visit: Visit, error: unknown): void {
+    const { writer, cutoff } = visit;
+    this.#refuse(writer, cutoff.isClientGone ? cutoff.reason : error, false);
+    this.#end(visit);
   }
 
   /** @param isExpecting the client sends its body when it is told to, and not before */

@@ -14,7 +14,7 @@ import { CpuTimeExceeded } from '../wasi/guest.ts';
 import type { Target } from './admission.ts';
 import { CpuCurb, type Leave } from './cpu-curb.ts';
 import type { Cutoff } from './cutoff.ts';
-import type { Departures } from './departures.ts';
+import { Departures } from './departures.ts';
 import { Exchange } from './exchange.ts';
 import { RETRY_AFTER, logLevelOf, logText, publicText } from './failures.ts';
 import type { Outbound } from './outbound.ts';
@@ -52,49 +52,42 @@ export type Admitted = {
   readonly number: number;
   readonly timer: StartTimer;
   readonly cutoff: Cutoff;
+  /** To be called when its guest no longer runs; null for a route that is not curbed. */
+  leaveCurb: Leave | null;
+  /** Called once, when the guest is done and its slot restored. The response may be on its way. */
+  readonly onEnd: () => void;
 };
-
-/** Work that goes on, or is over: most requests are when the call that began them returns. */
-export type Pending = Promise<void> | undefined;
-
-/** Calls `after` when the work is over. */
-export function whenOver(work: Pending, after: () => void): Pending {
-  if (work !== undefined) return work.finally(after);
-  after();
-  return undefined;
-}
 
 export type GuestServiceInput = {
   readonly pool: SlotPool;
   readonly histograms: StartupHistograms;
   readonly counters: RouteCounters;
   readonly outbound: Outbound;
-  readonly departures: Departures;
   readonly log: Logger;
 };
 
 /**
- * Has guests serve admitted requests: a turn of the thread, a slot, the guest, its response, and the slot restored. A request
- * whose guest does not wait is over when `serve` returns.
+ * Has guests serve admitted requests: a turn of the thread, a slot, the guest, its response, and the slot restored. All of it
+ * happens within one call, without a promise, where nothing has to wait.
  */
 export class GuestService {
   readonly #pool: SlotPool;
   readonly #histograms: StartupHistograms;
   readonly #counters: RouteCounters;
   readonly #outbound: Outbound;
-  readonly #departures: Departures;
   readonly #log: Logger;
   readonly #turns = new Turns();
+  /** How responses leave. */
+  readonly departures = new Departures(() => this.#turns.isBusy);
   readonly #curb = new CpuCurb();
   /** Tells the request ids of this process from those of others. */
   readonly #idPrefix = randomBytes(4).toString('hex');
 
-  constructor({ pool, histograms, counters, outbound, departures, log }: GuestServiceInput) {
+  constructor({ pool, histograms, counters, outbound, log }: GuestServiceInput) {
     this.#pool = pool;
     this.#histograms = histograms;
     this.#counters = counters;
     this.#outbound = outbound;
-    this.#departures = departures;
     this.#log = log;
   }
 
@@ -103,42 +96,36 @@ export class GuestService {
     this.#turns.connected();
   }
 
-  /** Serves a request: answers it in any case, and never rejects. */
-  serve(admitted: Admitted): Pending {
+  /** Serves a request, and answers it in any case. Its `onEnd` may be called before this returns. */
+  serve(admitted: Admitted): void {
     const { route } = admitted.found;
-    if (this.#curb.isCurbed(route.index)) return this.#serveCurbed(admitted);
-    const turn = this.#turns.take(route.index);
-    return turn === null ? this.#acquire(admitted, null) : turn.then(() => this.#acquire(admitted, null));
+    if (this.#curb.isCurbed(route.index)) void this.#serveCurbed(admitted);
+    else this.#turns.take(route.index, () => this.#acquire(admitted));
   }
 
   async #serveCurbed(admitted: Admitted): Promise<void> {
     const { found, cutoff } = admitted;
-    const leave = await this.#curb.enter(cutoff.passed);
-    try {
-      await this.#turns.take(found.route.index);
-      await this.#acquire(admitted, leave);
-    } finally {
-      leave(0);
-    }
+    admitted.leaveCurb = await this.#curb.enter(cutoff.passed);
+    this.#turns.take(found.route.index, () => this.#acquire(admitted));
   }
 
-  /** Finds the request a slot, and runs it there. @param leaveCurb to be called when the guest no longer runs */
-  #acquire(admitted: Admitted, leaveCurb: Leave | null): Pending {
+  /** Finds the request a slot, and runs it there. */
+  #acquire(admitted: Admitted): void {
     const { found, timer, cutoff } = admitted;
     timer.skip();
+    let acquired;
     try {
       if (cutoff.reason !== null) throw cutoff.reason;
-      const acquired = this.#pool.acquire(found.route.snapshotOf(), timer, () => cutoff.passed);
-      return acquired instanceof Promise
-        ? this.#runLater(acquired, admitted, leaveCurb)
-        : this.#runInTurn(acquired, admitted, leaveCurb);
+      acquired = this.#pool.acquire(found.route.snapshotOf(), timer, () => cutoff.passed);
     } catch (error) {
       this.#conclude(admitted, null, error);
-      return undefined;
+      return;
     }
+    if (acquired instanceof Promise) void this.#runLater(acquired, admitted);
+    else this.#runInTurn(acquired, admitted);
   }
 
-  async #runLater(acquiring: Promise<Acquired>, admitted: Admitted, leaveCurb: Leave | null): Promise<void> {
+  async #runLater(acquiring: Promise<Acquired>, admitted: Admitted): Promise<void> {
     let acquired: Acquired;
     try {
       acquired = await acquiring;
@@ -146,43 +133,33 @@ export class GuestService {
       this.#conclude(admitted, null, error);
       return;
     }
-    await this.#runInTurn(acquired, admitted, leaveCurb);
+    this.#runInTurn(acquired, admitted);
   }
 
-  #runInTurn(acquired: Acquired, admitted: Admitted, leaveCurb: Leave | null): Pending {
-    const turn = this.#turns.again(admitted.found.route.index);
-    return turn === null
-      ? this.#run(acquired, admitted, leaveCurb)
-      : turn.then(() => this.#run(acquired, admitted, leaveCurb));
+  #runInTurn(acquired: Acquired, admitted: Admitted): void {
+    this.#turns.again(admitted.found.route.index, () => this.#run(acquired, admitted));
   }
 
-  #run(acquired: Acquired, admitted: Admitted, leaveCurb: Leave | null): Pending {
+  #run(acquired: Acquired, admitted: Admitted): void {
     const { slot } = acquired;
     const { timer, found } = admitted;
     timer.skip();
-    if (found.route.slowestMs > QUICK_MS) this.#departures.flush();
-    const begun = leaveCurb === null ? 0 : performance.now();
-    let running: Pending;
+    if (found.route.slowestMs > QUICK_MS) this.departures.flush();
+    const begun = admitted.leaveCurb === null ? 0 : performance.now();
+    const exchange = this.#exchangeOf(acquired, admitted);
     try {
-      const exchange = this.#exchangeOf(acquired, admitted);
-      running = this.#runAtOnce(exchange, acquired, admitted)
-        ? undefined
-        : this.#runWaiting(exchange, acquired, admitted);
+      if (!this.#runAtOnce(exchange, acquired, admitted)) {
+        void this.#runWaiting(exchange, acquired, admitted);
+        return;
+      }
     } catch (error) {
       this.#conclude(admitted, slot, error);
-      return undefined;
+      return;
     } finally {
       // The guest has run until it waits, or to its end.
-      leaveCurb?.(performance.now() - begun);
+      admitted.leaveCurb?.(performance.now() - begun);
     }
-    if (running === undefined) {
-      this.#conclude(admitted, slot, null);
-      return undefined;
-    }
-    return running.then(
-      () => this.#conclude(admitted, slot, null),
-      (error: unknown) => this.#conclude(admitted, slot, error),
-    );
+    this.#conclude(admitted, slot, null);
   }
 
   #exchangeOf({ kind }: Acquired, admitted: Admitted): Exchange {
@@ -227,12 +204,15 @@ export class GuestService {
 
   async #runWaiting(exchange: Exchange, { slot, kind }: Acquired, admitted: Admitted): Promise<void> {
     admitted.cutoff.onPassed((reason) => exchange.abort(reason));
+    let failure: unknown = null;
     try {
       await exchange.run(slot);
-    } finally {
-      this.#ran(slot, admitted.found.route);
+    } catch (error) {
+      failure = error;
     }
-    this.#served({ slot, kind }, admitted);
+    this.#ran(slot, admitted.found.route);
+    if (failure === null) this.#served({ slot, kind }, admitted);
+    this.#conclude(admitted, slot, failure);
   }
 
   /** A guest has run, whatever became of it. */
@@ -262,8 +242,10 @@ export class GuestService {
       if (failure instanceof CpuTimeExceeded) this.#countStop(route);
       this.#fail(cutoff.isClientGone ? cutoff.reason : failure, writer, route, this.#idOf(admitted));
     }
+    admitted.leaveCurb?.(0);
     writer.flush();
     if (slot !== null) this.#release(slot, route.id);
+    admitted.onEnd();
   }
 
   #idOf({ number }: Admitted): string {

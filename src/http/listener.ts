@@ -35,6 +35,8 @@ export function createListener({ connections, log, longestWallMs, handle }: List
     requestTimeout: HEADERS_TIMEOUT_MS + longestWallMs + LINGER_MS,
     connectionsCheckingInterval: CHECK_INTERVAL_MS,
     keepAliveTimeout: KEEP_ALIVE_MS,
+    // A request without a body has no stream that must be ended.
+    optimizeEmptyRequests: true,
   });
   // Node would drop those above its limit in silence, a second Host among them; 16 KiB hold 4,000 at most.
   server.maxHeadersCount = 0;

@@ -14,7 +14,7 @@ export const MAX_LOOKS = 64;
 /** What each route took is forgotten when nobody has had to wait for so long. */
 const MEMORY_MS = 1000;
 
-type Resolve = () => void;
+type Start = () => void;
 
 /**
  * Lets guests start. A guest runs until it waits or returns, and nothing else does meanwhile. Without turns a thread would
@@ -22,7 +22,7 @@ type Resolve = () => void;
  * are 2.5 s. Of those that wait, the route starts next that took the least time, so that a route whose requests are short
  * waits for the guest that runs and for little else.
  *
- * Invariant: for each that waits, one call of `#startOne` is under way.
+ * Invariant: while somebody waits, one call of `#startWaiting` is under way.
  */
 export class Turns {
   readonly #now: () => number;
@@ -35,7 +35,8 @@ export class Turns {
   /** Turns in which nobody has started because more connections came. */
   #looks = 0;
   /** Who waits, by route. No list is empty. */
-  readonly #waiting = new Map<number, Resolve[]>();
+  readonly #waiting = new Map<number, Start[]>();
+  #isStarting = false;
   /**
    * The time that each route took since there are some that wait, in milliseconds; one that comes later begins with what
    * the last one had that started, and does not catch up. Source: start-time fair queueing (Goyal, Vin, Cheng, 1996).
@@ -47,8 +48,7 @@ export class Turns {
 
   /**
    * @param now milliseconds
-   * @param afterSockets calls back when the event loop has looked at its sockets; in the order of the calls, each with
-   *   microtasks of its own
+   * @param afterSockets calls back when the event loop has looked at its sockets, in the order of the calls
    */
   constructor(
     now: () => number = () => performance.now(),
@@ -58,14 +58,21 @@ export class Turns {
     this.#afterSockets = afterSockets;
   }
 
-  /** @returns what a guest of the route has to wait for, or null when it may start here and now */
-  take(route: number): Promise<void> | null {
-    return this.#waiting.size === 0 && this.#hasTime() ? null : this.#wait(route);
+  /** Whether somebody waits. */
+  get isBusy(): boolean {
+    return this.#waiting.size > 0;
+  }
+
+  /** Starts a guest of the route: here and now if it may, else in its turn. */
+  take(route: number, start: Start): void {
+    if (this.#waiting.size === 0 && this.#hasTime()) start();
+    else this.#wait(route, start);
   }
 
   /** For one that had its turn and waited for something else since. */
-  again(route: number): Promise<void> | null {
-    return this.#hasTime() ? null : this.#wait(route);
+  again(route: number, start: Start): void {
+    if (this.#hasTime()) start();
+    else this.#wait(route, start);
   }
 
   /** Whether another guest may start in this turn. Begins the turn with the first. */
@@ -77,7 +84,7 @@ export class Turns {
     return true;
   }
 
-  /** Has the turn end. Before `#startOne` is scheduled, so that it does so before. */
+  /** Has the turn end. Before `#startWaiting` is scheduled, so that it does so before. */
   #schedule(): void {
     if (this.#isScheduled) return;
     this.#isScheduled = true;
@@ -94,18 +101,16 @@ export class Turns {
     this.#hasArrivals = true;
   }
 
-  #wait(route: number): Promise<void> {
-    const { promise, resolve } = Promise.withResolvers<void>();
+  #wait(route: number, start: Start): void {
     if (this.#waiting.size === 0 && this.#now() - this.#waitedMs > MEMORY_MS) this.#forget();
     const others = this.#waiting.get(route);
     if (others !== undefined) {
-      others.push(resolve);
+      others.push(start);
     } else {
-      this.#waiting.set(route, [resolve]);
+      this.#waiting.set(route, [start]);
       this.#taken.set(route, Math.max(this.#taken.get(route) ?? 0, this.#virtualMs));
     }
     this.#tryLater();
-    return promise;
   }
 
   /** A guest of the route has run for so many milliseconds. */
@@ -115,23 +120,30 @@ export class Turns {
   }
 
   #tryLater(): void {
+    if (this.#isStarting) return;
+    this.#isStarting = true;
     this.#schedule();
-    this.#afterSockets(this.#startOne);
+    this.#afterSockets(this.#startWaiting);
   }
 
-  readonly #startOne = (): void => {
-    if (this.#looks > 0 || !this.#hasTime()) {
-      this.#tryLater();
-      return;
+  readonly #startWaiting = (): void => {
+    this.#isStarting = false;
+    try {
+      while (this.#waiting.size > 0 && this.#looks === 0 && this.#hasTime()) this.#startNext();
+    } finally {
+      if (this.#waiting.size > 0) this.#tryLater();
     }
-    const route = this.#nextRoute();
-    const resolves = this.#waiting.get(route) as Resolve[];
-    const resolve = resolves.shift() as Resolve;
-    this.#virtualMs = this.#taken.get(route) as number;
-    if (resolves.length === 0) this.#waiting.delete(route);
-    this.#waitedMs = this.#now();
-    resolve();
   };
+
+  #startNext(): void {
+    const route = this.#nextRoute();
+    const starts = this.#waiting.get(route) as Start[];
+    const start = starts.shift() as Start;
+    this.#virtualMs = this.#taken.get(route) as number;
+    if (starts.length === 0) this.#waiting.delete(route);
+    this.#waitedMs = this.#now();
+    start();
+  }
 
   #forget(): void {
     this.#taken.clear();

@@ -220,5 +220,6 @@ function checkSize(values: readonly Uint8Array[]): void {
 const isNamed = (name: string, key: string): boolean => name.length === key.length && name.toLowerCase() === key;
 
 const latin1 = (value: Uint8Array): string =>
-  Buffer.from(value.buffer, value.byteOffset, value.length).toString('latin1');
+  (value instanceof Buffer ? value : Buffer.from(value.buffer, value.byteOffset, value.length)).toString('latin1');
+
 const valueRefusal = (text: string): HeaderError | null => (BAD_VALUE.test(text) ? INVALID_SYNTAX : null);

@@ -7,7 +7,12 @@ import { Departures } from '../../src/http/departures.ts';
 class Loop {
   /** What has left, in order. */
   readonly gone: string[] = [];
-  readonly departures = new Departures((work) => this.#next.push(work));
+  /** Whether requests wait for the thread. */
+  isBusy = false;
+  readonly departures = new Departures(
+    () => this.isBusy,
+    (work) => void this.#next.push(work),
+  );
   #next: (() => void)[] = [];
 
   depart(...names: readonly string[]): void {
@@ -40,6 +45,21 @@ suite('Departures', () => {
     assert.equal(loop.owed, 1, 'one callback for the turn, however many leave');
     loop.turn();
     assert.equal(loop.text, 'a b c');
+  });
+
+  test('while requests wait for the thread, the first leaves with the others, too', () => {
+    const loop = new Loop();
+    loop.isBusy = true;
+    loop.depart('a');
+    assert.deepEqual([loop.text, loop.owed], ['', 1]);
+    loop.afterwards('after a');
+    loop.isBusy = false;
+    loop.depart('b');
+    assert.equal(loop.text, '', 'it is not the first of its turn');
+    loop.turn();
+    assert.equal(loop.text, 'a after a b');
+    loop.depart('c');
+    assert.equal(loop.text, 'a after a b c');
   });
 
   test('a new turn begins anew', () => {
@@ -96,7 +116,7 @@ suite('Departures', () => {
 
   test('by default the event loop of Node ends the turn', async () => {
     const gone: string[] = [];
-    const departures = new Departures();
+    const departures = new Departures(() => false);
     departures.depart(() => gone.push('a'));
     departures.depart(() => gone.push('b'));
     await Promise.resolve();
@@ -106,7 +126,7 @@ suite('Departures', () => {
   });
 
   test('like a list that is emptied at the end of each turn', () => {
-    const step = fc.constantFrom('depart', 'afterwards', 'flush', 'turn');
+    const step = fc.constantFrom('depart', 'afterwards', 'flush', 'turn', 'busy');
     fc.assert(
       fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
         const loop = new Loop();
@@ -117,11 +137,13 @@ suite('Departures', () => {
           const name = `${index}`;
           if (kind === 'depart') {
             loop.depart(name);
-            (isFirst ? gone : held).push(name);
+            (isFirst && !loop.isBusy ? gone : held).push(name);
             isFirst = false;
           } else if (kind === 'afterwards') {
             loop.afterwards(name);
             (held.length === 0 ? gone : held).push(name);
+          } else if (kind === 'busy') {
+            loop.isBusy = !loop.isBusy;
           } else {
             if (kind === 'flush') loop.departures.flush();
             else loop.turn();

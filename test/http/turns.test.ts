@@ -18,26 +18,23 @@ class Loop {
   }
 
   /** A guest of the route comes, and runs so long as soon as it may. */
-  async come(route: number, ranMs: number, how: 'take' | 'again' = 'take'): Promise<void> {
-    const turn = this.turns[how](route);
-    if (turn !== null) await turn;
-    this.started.push(`${route}`);
-    this.now += ranMs;
-    this.turns.took(route, ranMs);
+  come(route: number, ranMs: number, how: 'take' | 'again' = 'take'): void {
+    this.turns[how](route, () => {
+      this.started.push(`${route}`);
+      this.now += ranMs;
+      this.turns.took(route, ranMs);
+    });
   }
 
-  /** The end of a turn: what was to be called after its sockets, each with microtasks of its own. */
-  async turn(): Promise<void> {
+  /** The end of a turn: what was to be called after its sockets. */
+  turn(): void {
     const work = this.#next;
     this.#next = [];
-    for (const each of work) {
-      each();
-      await new Promise(setImmediate);
-    }
+    for (const each of work) each();
   }
 
-  async run(turns: number): Promise<string> {
-    for (let turn = 0; turn < turns; turn++) await this.turn();
+  run(turns: number): string {
+    for (let turn = 0; turn < turns; turn++) this.turn();
     return this.started.join('');
   }
 
@@ -51,119 +48,119 @@ const SHORT_MS = TURN_MS / 8;
 const LONG_MS = TURN_MS * 25;
 
 suite('turns of guests', () => {
-  test('short ones start at once, and those of a turn that is over wait for the next', async () => {
+  test('short ones start at once, and those of a turn that is over wait for the next', () => {
     const loop = new Loop();
-    for (let guest = 0; guest < 12; guest++) void loop.come(1, SHORT_MS);
-    await Promise.resolve();
+    for (let guest = 0; guest < 12; guest++) loop.come(1, SHORT_MS);
     assert.equal(loop.started.length, 8);
-    assert.equal((await loop.run(1)).length, 12);
-    await loop.run(1);
+    assert.equal(loop.run(1).length, 12);
+    loop.run(1);
     assert.ok(loop.isQuiet);
   });
 
-  test('a long one ends its turn', async () => {
+  test('a long one ends its turn', () => {
     const loop = new Loop();
-    for (let guest = 0; guest < 3; guest++) void loop.come(1, LONG_MS);
-    assert.equal(await loop.run(0), '1');
-    assert.equal(await loop.run(1), '11');
-    assert.equal(await loop.run(1), '111');
+    for (let guest = 0; guest < 3; guest++) loop.come(1, LONG_MS);
+    assert.equal(loop.run(0), '1');
+    assert.equal(loop.run(1), '11');
+    assert.equal(loop.run(1), '111');
   });
 
-  test('nobody overtakes who waits, though there is time', async () => {
+  test('nobody overtakes who waits, though there is time', () => {
     const loop = new Loop();
-    void loop.come(1, LONG_MS);
-    void loop.come(2, 0);
+    loop.come(1, LONG_MS);
+    loop.come(2, 0);
     loop.now = 0;
-    void loop.come(3, 0);
-    assert.equal(await loop.run(1), '123');
+    loop.come(3, 0);
+    assert.equal(loop.run(1), '123');
   });
 
-  test('of those that wait the route starts that took the least time', async () => {
+  test('of those that wait the route starts that took the least time', () => {
     const loop = new Loop();
-    for (let guest = 0; guest < 4; guest++) void loop.come(1, LONG_MS);
-    for (let guest = 0; guest < 6; guest++) void loop.come(2, SHORT_MS);
-    assert.equal(await loop.run(0), '1');
+    for (let guest = 0; guest < 4; guest++) loop.come(1, LONG_MS);
+    for (let guest = 0; guest < 6; guest++) loop.come(2, SHORT_MS);
+    assert.equal(loop.run(0), '1');
     // The first of them was the first to wait; from then on the others are far behind it.
-    assert.equal(await loop.run(1), '11');
-    assert.equal(await loop.run(1), '112222221');
-    assert.equal(await loop.run(1), '1122222211');
+    assert.equal(loop.run(1), '11');
+    assert.equal(loop.run(1), '112222221');
+    assert.equal(loop.run(1), '1122222211');
   });
 
-  test('a route that comes late does not catch up with what others took before', async () => {
+  test('a route that comes late does not catch up with what others took before', () => {
     const loop = new Loop();
-    for (let guest = 0; guest < 40; guest++) void loop.come(1, LONG_MS);
-    await loop.run(20);
+    for (let guest = 0; guest < 40; guest++) loop.come(1, LONG_MS);
+    loop.run(20);
     assert.equal(loop.started.length, 21);
-    for (let guest = 0; guest < 10; guest++) void loop.come(2, LONG_MS);
-    const late = (await loop.run(8)).slice(21);
+    for (let guest = 0; guest < 10; guest++) loop.come(2, LONG_MS);
+    const late = loop.run(8).slice(21);
     assert.equal(late.replaceAll('1', '').length, 4, late);
   });
 
-  test('what was taken is remembered while somebody waits now and then, and forgotten later', async () => {
+  test('what was taken is remembered while somebody waits now and then, and forgotten later', () => {
     for (const [pauseMs, expected] of [
       [0, '1121'],
       [2000, '1112'],
     ] as const) {
       const loop = new Loop();
-      void loop.come(1, LONG_MS);
-      void loop.come(1, LONG_MS);
-      await loop.run(2);
+      loop.come(1, LONG_MS);
+      loop.come(1, LONG_MS);
+      loop.run(2);
       loop.now += pauseMs;
-      void loop.turns.take(3);
+      loop.turns.take(3, () => {});
       loop.now += TURN_MS;
-      void loop.come(1, LONG_MS);
-      void loop.come(2, SHORT_MS);
-      assert.equal(await loop.run(2), expected, `after ${pauseMs} ms`);
+      loop.come(1, LONG_MS);
+      loop.come(2, SHORT_MS);
+      assert.equal(loop.run(2), expected, `after ${pauseMs} ms`);
     }
   });
 
-  test('while connections come nobody starts, but not for ever', async () => {
+  test('while connections come nobody starts, but not for ever', () => {
     const loop = new Loop();
-    void loop.come(1, LONG_MS);
-    void loop.come(1, LONG_MS);
+    loop.come(1, LONG_MS);
+    loop.come(1, LONG_MS);
     for (let turn = 0; turn < 5; turn++) {
       loop.turns.connected();
-      assert.equal(await loop.run(1), '1');
+      assert.equal(loop.run(1), '1');
     }
-    assert.equal(await loop.run(1), '11');
-    void loop.come(1, LONG_MS);
+    assert.equal(loop.run(1), '11');
+    loop.come(1, LONG_MS);
     for (let turn = 0; turn < MAX_LOOKS; turn++) {
       loop.turns.connected();
-      assert.equal(await loop.run(1), '11');
+      assert.equal(loop.run(1), '11');
     }
     loop.turns.connected();
-    assert.equal(await loop.run(1), '111');
+    assert.equal(loop.run(1), '111');
   });
 
-  test('one that had its turn waits again only if that is over', async () => {
+  test('one that had its turn waits again only if that is over', () => {
     const loop = new Loop();
-    void loop.come(1, LONG_MS, 'again');
-    assert.equal(await loop.run(0), '1');
-    void loop.come(2, 0);
-    void loop.come(3, 0, 'again');
-    assert.equal(await loop.run(0), '1');
-    assert.equal(await loop.run(1), '123');
-    void loop.come(4, LONG_MS);
-    void loop.come(2, 0);
+    loop.come(1, LONG_MS, 'again');
+    assert.equal(loop.run(0), '1');
+    loop.come(2, 0);
+    loop.come(3, 0, 'again');
+    assert.equal(loop.run(0), '1');
+    assert.equal(loop.run(1), '123');
+    loop.come(4, LONG_MS);
+    loop.come(2, 0);
     // Its turn, as far as others that wait are concerned.
     loop.now -= LONG_MS;
-    void loop.come(3, 0, 'again');
-    assert.equal(await loop.run(0), '12343');
+    loop.come(3, 0, 'again');
+    assert.equal(loop.run(0), '12343');
   });
 
   test('with the event loop of Node, a request that comes while guests run starts before those that came first', async () => {
     const turns = new Turns();
     const order: number[] = [];
-    const come = async (route: number): Promise<void> => {
-      await turns.take(route);
-      order.push(route);
-      const until = performance.now() + 3 * TURN_MS;
-      while (performance.now() < until);
-      turns.took(route, 3 * TURN_MS);
-    };
+    const come = (route: number, done: () => void): void =>
+      turns.take(route, () => {
+        order.push(route);
+        const until = performance.now() + 3 * TURN_MS;
+        while (performance.now() < until);
+        turns.took(route, 3 * TURN_MS);
+        done();
+      });
     // Each in a callback of its own, as requests come.
     const comes = [...Array.from({ length: 10 }, () => 1), 2].map(
-      (route) => new Promise<void>((resolve) => setImmediate(() => void come(route).then(resolve))),
+      (route) => new Promise<void>((resolve) => setImmediate(() => come(route, resolve))),
     );
     await Promise.all(comes);
     assert.equal(order.length, 11);
