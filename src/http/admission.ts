@@ -104,7 +104,11 @@ function hostOf({ rawHeaders, httpVersionMinor, socket }: IncomingMessage): stri
   return family === 'IPv6' ? `[${address}]:${port}` : `${address}:${port}`;
 }
 
+/** The last authority that passed: most requests are for the one of the request before. */
+let passed: string | null = null;
+
 function checkAuthority(authority: string, what: string): string {
+  if (authority === passed) return authority;
   const parts = authority.length <= MAX_AUTHORITY ? AUTHORITY.exec(authority) : null;
   if (parts === null)
     return refuse('REQUEST_INVALID', `${what} is ${shown(authority)}, which is not host or host:port`);
@@ -115,6 +119,7 @@ function checkAuthority(authority: string, what: string): string {
   if (port !== undefined && Number(port) > MAX_PORT) {
     refuse('REQUEST_INVALID', `${what} is ${shown(authority)}, which has a port over ${MAX_PORT}`);
   }
+  passed = authority;
   return authority;
 }
 

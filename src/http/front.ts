@@ -274,8 +274,9 @@ export class Front {
 
   #leave({ limits }: ServedRoute, response: ServerResponse): void {
     cutSlowReader(response, limits.wallMs);
-    // A response without a socket has been sent, or comes after others of a connection that may be gone.
-    if (response.closed || response.socket === null) this.#ended();
+    // A response without a socket has been sent, or comes after others of a connection that may be gone; one of which
+    // nothing is left here is with the system.
+    if (response.closed || response.socket === null || isWritten(response)) this.#ended();
     else response.once('close', () => this.#ended());
   }
 
@@ -284,6 +285,8 @@ export class Front {
     if (this.#total === 0) this.#idle?.();
   }
 }
+
+const isWritten = ({ writableEnded, writableLength }: ServerResponse): boolean => writableEnded && writableLength === 0;
 
 const halfOf = (count: number): number => Math.max(1, Math.floor(count / 2));
 

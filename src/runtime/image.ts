@@ -73,41 +73,61 @@ export class MemoryImage {
 
   /** Copies every page of the delta into `memory`. @returns how many */
   applyDelta(memory: Buffer): number {
-    const { deltaPages } = this;
-    for (let position = 0; position < deltaPages.length; position++) {
-      this.#copyDeltaPage(memory, deltaPages[position] as number, position);
-    }
-    return deltaPages.length;
+    for (const page of this.deltaPages) this.copyPages(memory, page, page + 1);
+    return this.deltaPages.length;
   }
 
   /** Brings the pages from `first` to `end` (exclusive) to their content at the snapshot. @returns how many */
   copyPages(memory: Buffer, first: number, end: number): number {
-    for (let page = first; page < end;) {
-      const position = this.#positions[page] ?? NOT_IN_DELTA;
-      if (position !== NOT_IN_DELTA) {
-        this.#copyDeltaPage(memory, page, position);
-        page++;
-        continue;
-      }
-      let stop = page + 1;
-      while (stop < end && (this.#positions[stop] ?? NOT_IN_DELTA) === NOT_IN_DELTA) stop++;
-      this.#copyBase(memory, page * IMAGE_PAGE_BYTES, stop * IMAGE_PAGE_BYTES);
-      page = stop;
-    }
+    this.#forEachPiece(first, end, (piece) => copyPiece(memory, piece));
     return end - first;
   }
 
-  #copyDeltaPage(memory: Buffer, page: number, position: number): void {
-    const from = position * IMAGE_PAGE_BYTES;
-    this.#deltaBytes.copy(memory, page * IMAGE_PAGE_BYTES, from, from + IMAGE_PAGE_BYTES);
+  /** What `copyPages` copies for several runs of pages: for who does it again and again. @param runs first, end, first, end */
+  piecesOf(runs: readonly number[]): Piece[] {
+    const pieces: Piece[] = [];
+    for (let index = 0; index < runs.length; index += 2) {
+      this.#forEachPiece(runs[index] as number, runs[index + 1] as number, (piece) => pieces.push(piece));
+    }
+    return pieces;
+  }
+
+  #forEachPiece(first: number, end: number, visit: (piece: Piece) => void): void {
+    for (let page = first; page < end;) {
+      const position = this.#positionOf(page);
+      let stop = page + 1;
+      // Pages that follow each other in the delta do so in memory, too.
+      while (stop < end && this.#positionOf(stop) === (position < 0 ? NOT_IN_DELTA : position + stop - page)) stop++;
+      const [at, to] = [page * IMAGE_PAGE_BYTES, stop * IMAGE_PAGE_BYTES];
+      if (position < 0) this.#forEachBasePiece(at, to, visit);
+      else visit({ source: this.#deltaBytes, from: position * IMAGE_PAGE_BYTES, at, to });
+      page = stop;
+    }
+  }
+
+  #positionOf(page: number): number {
+    return page < this.#positions.length ? (this.#positions[page] as number) : NOT_IN_DELTA;
   }
 
   /** Base where there is base, zeroes beyond. Byte offsets. */
-  #copyBase(memory: Buffer, from: number, to: number): void {
-    const edge = Math.min(Math.max(this.baseBytes, from), to);
-    if (edge > from) this.base?.bytes.copy(memory, from, from, edge);
-    if (to > edge) memory.fill(0, edge, to);
+  #forEachBasePiece(at: number, to: number, visit: (piece: Piece) => void): void {
+    const edge = Math.min(Math.max(this.baseBytes, at), to);
+    if (edge > at && this.base !== null) visit({ source: this.base.bytes, from: at, at, to: edge });
+    if (to > edge) visit({ source: null, from: 0, at: edge, to });
   }
+}
+
+/** Bytes of an image and where they belong: `source` from `from` on, or zeroes, between `at` and `to` of the memory. */
+export type Piece = {
+  readonly source: Buffer | null;
+  readonly from: number;
+  readonly at: number;
+  readonly to: number;
+};
+
+export function copyPiece(memory: Buffer, { source, from, at, to }: Piece): void {
+  if (source === null) memory.fill(0, at, to);
+  else source.copy(memory, at, from, from + to - at);
 }
 
 const NO_DELTA = { pages: [], bytes: Buffer.alloc(0), runs: [], offset: 0 };

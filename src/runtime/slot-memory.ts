@@ -1,7 +1,7 @@
 import { ThawError, invariant } from '../errors.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { DirtyPages } from './dirty-pages.ts';
-import type { BaseLayer, MemoryImage } from './image.ts';
+import { copyPiece, type BaseLayer, type MemoryImage, type Piece } from './image.ts';
 import { addressOf, adviseSmallPages, dropPages, kernelPageBytes, mapFile, mapZeroes, threadFaults } from './libc.ts';
 
 /**
@@ -50,6 +50,14 @@ const RESTORES_UNTIL_MAPPED = 16;
 /** Each run is a mapping of its own, of which Linux allows 65,530 a process (vm.max_map_count). */
 const MAX_MAPPED_RUNS = 256;
 
+/** What brings private runs to an image. */
+type Plan = {
+  readonly image: MemoryImage;
+  readonly runs: readonly number[];
+  readonly pages: number;
+  readonly pieces: readonly Piece[];
+};
+
 /**
  * One linear memory of a slot. It outlives instances: V8 reserves 8 to 10 GB of address space for each Memory, so they
  * are few, and never given back.
@@ -71,6 +79,8 @@ export class SlotMemory {
   #known: readonly number[] | null = null;
   /** Page faults that the thread had had when the guest began; null while none has run since the last restore. */
   #faults: number | null = null;
+  /** Of the last restore by copying back. */
+  #plan: Plan | null = null;
   /** False once the kernel has refused so many mappings. */
   #canOverlay = true;
 
@@ -245,16 +255,26 @@ export class SlotMemory {
 
   #copyBack(image: MemoryImage, dirty: DirtyPages): number {
     const runs = this.#privateRuns(dirty);
+    const plan = this.#planOf(image, runs);
     const { bytes } = this;
-    let pages = 0;
-    for (let index = 0; index < runs.length; index += 2) {
-      const [from, to] = [runs[index] as number, runs[index + 1] as number];
-      pages += image.copyPages(bytes, from / IMAGE_PAGE_BYTES, to / IMAGE_PAGE_BYTES);
-    }
+    for (const piece of plan.pieces) copyPiece(bytes, piece);
     const others = this.#image === image ? NO_PAGES : this.#turnTo(image, runs);
     this.#known = others.length === 0 ? runs : [...runs, ...runsOf(others)];
-    pages += others.length;
+    const pages = plan.pages + others.length;
     return pages > MAX_PRIVATE_PAGES ? this.#drop(image) : pages;
+  }
+
+  /** What is copied: for most requests the same as for the one before. */
+  #planOf(image: MemoryImage, runs: readonly number[]): Plan {
+    const last = this.#plan;
+    if (last !== null && last.image === image && last.runs === runs) return last;
+    const pageRuns = runs.map((at) => at / IMAGE_PAGE_BYTES);
+    let pages = 0;
+    for (let index = 0; index < pageRuns.length; index += 2) {
+      pages += (pageRuns[index + 1] as number) - (pageRuns[index] as number);
+    }
+    this.#plan = { image, runs, pages, pieces: image.piecesOf(pageRuns) };
+    return this.#plan;
   }
 
   /**

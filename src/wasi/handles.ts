@@ -103,7 +103,8 @@ export class HandleTable {
     }
     if (entries.length > KEPT_ENTRIES) this.#entries = [null];
     this.#top = 1;
-    this.#free.length = 0;
+    // Setting a length is slow.
+    if (this.#free.length > 0) this.#free.length = 0;
     this.#resources = 0;
     return taken;
   }

@@ -156,6 +156,13 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
       },
     };
   }
+  if (shape.core.params.length === 0 && isNumber(func.result)) {
+    const bind = (guest: Guest) => (): CoreValue => {
+      guest.checkAborted();
+      return implementation(guest) as CoreValue;
+    };
+    return { ...common, kind: 'immediate', bind };
+  }
   const bind = (guest: Guest, abi: Abi): CoreFunction =>
     collected(shape.core.params.length, (flat) => {
       const value = call(guest, abi, flat);
@@ -164,6 +171,9 @@ function compile(func: WitFunc, implementation: HostFunction, suspends: boolean)
     });
   return { ...common, kind: 'immediate', bind };
 }
+
+/** Whether values of the type are passed as they are. A clock is the function that engines call most. */
+const isNumber = (type: WitType | null): boolean => type?.kind === 'u64' || type?.kind === 'u32';
 
 /**
  * A core function that hands its parameters over as one list. With few of them it is the same list at each call: a new

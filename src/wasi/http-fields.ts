@@ -38,7 +38,11 @@ const LINE_OVERHEAD = 4;
 /** What a line takes beside its text: two strings and their places in the list. */
 const LINE_KEPT_BYTES = 64;
 
-export const isForbiddenName = (name: string): boolean => FORBIDDEN_NAMES.has(name.toLowerCase());
+/** Most names have none of these lengths: they need no string in lower case, and no hash of it. */
+const FORBIDDEN_LENGTHS: ReadonlySet<number> = new Set(Array.from(FORBIDDEN_NAMES, ({ length }) => length));
+
+export const isForbiddenName = (name: string): boolean =>
+  FORBIDDEN_LENGTHS.has(name.length) && FORBIDDEN_NAMES.has(name.toLowerCase());
 
 /** Values are Latin-1 strings, one character a byte, as Node has them on the wire. */
 export class Fields extends HostResource {
@@ -135,7 +139,10 @@ export class Fields extends HostResource {
   }
 
   set(name: string, values: readonly Uint8Array[]): Result<undefined, HeaderError> {
-    checkSize(values);
+    checkSize(
+      values.length,
+      values.reduce((sum, { length }) => sum + length, 0),
+    );
     const texts = values.map(latin1);
     const refused = this.#refusal(name) ?? texts.map(valueRefusal).find((refusal) => refusal !== null);
     if (refused) return err(refused);
@@ -145,7 +152,7 @@ export class Fields extends HostResource {
   }
 
   append(name: string, value: Uint8Array): Result<undefined, HeaderError> {
-    checkSize([value]);
+    checkSize(1, value.length);
     const text = latin1(value);
     const refused = this.#refusal(name) ?? valueRefusal(text);
     if (refused !== null) return err(refused);
@@ -211,9 +218,8 @@ const tooLarge = (count: number, bytes: number): ThawError =>
   );
 
 /** Values are views of the guest's memory: what can never be fields is not copied out of it, valid or not. */
-function checkSize(values: readonly Uint8Array[]): void {
-  const bytes = values.reduce((sum, { length }) => sum + length, 0);
-  if (isTooLarge(values.length, bytes)) throw tooLarge(values.length, bytes);
+function checkSize(count: number, bytes: number): void {
+  if (isTooLarge(count, bytes)) throw tooLarge(count, bytes);
 }
 
 /** Whether a field name, in any casing, is `key`, in lower case. Most names differ in length: no string is made for them. */
