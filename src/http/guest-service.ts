@@ -186,7 +186,8 @@ export class GuestService {
 
   /** Runs a guest whose like do not wait. @returns false when it must be run as one that may; the slot is clean then */
   #runAtOnce(exchange: Exchange, { slot, kind }: Acquired, admitted: Admitted): boolean {
-    if (!slot.snapshot.waits.isQuiet || hasBody(admitted.request)) return false;
+    // What waits looks after clients that leave; this one may have left already.
+    if (!slot.snapshot.waits.isQuiet || hasBody(admitted.request) || admitted.cutoff.reason !== null) return false;
     let isServed = false;
     try {
       isServed = exchange.runAtOnce(slot);
