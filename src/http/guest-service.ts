@@ -147,19 +147,17 @@ export class GuestService {
     if (found.route.slowestMs > QUICK_MS) this.departures.flush();
     const begun = admitted.leaveCurb === null ? 0 : performance.now();
     const exchange = this.#exchangeOf(acquired, admitted);
+    let isOver = true;
+    let failure: unknown = null;
     try {
-      if (!this.#runAtOnce(exchange, acquired, admitted)) {
-        void this.#runWaiting(exchange, acquired, admitted);
-        return;
-      }
+      isOver = this.#runAtOnce(exchange, acquired, admitted);
+      if (!isOver) void this.#runWaiting(exchange, acquired, admitted);
     } catch (error) {
-      this.#conclude(admitted, slot, error);
-      return;
-    } finally {
-      // The guest has run until it waits, or to its end.
-      admitted.leaveCurb?.(performance.now() - begun);
+      failure = error;
     }
-    this.#conclude(admitted, slot, null);
+    // The guest has run until it waits, or to its end.
+    admitted.leaveCurb?.(performance.now() - begun);
+    if (isOver) this.#conclude(admitted, slot, failure);
   }
 
   #exchangeOf({ kind }: Acquired, admitted: Admitted): Exchange {

@@ -73,7 +73,9 @@ test('a route that is stopped again and again gets less time, and what ends by i
   await concurrently(80, 8, async () => node.send('/spin', { host: 'as.test' }));
   assert.ok(curbs().length > 0);
   for (const { route, limitMs = Infinity } of curbs()) assert.ok(route === 'as.test/...' && limitMs < 40);
+  const begun = performance.now();
   const spinning = concurrently(40, 8, async () => (await node.send('/spin', { host: 'as.test' })).status);
+  const spun = spinning.then(() => performance.now() - begun);
   for (const host of ['as.test', 'neighbour.test']) {
     const answers = await concurrently(40, 4, async () => node.send('/counter', { host }));
     const right = answers.filter(({ status, text }) => status === 200 && text === '1 1\n');
@@ -81,6 +83,9 @@ test('a route that is stopped again and again gets less time, and what ends by i
     assert.ok(right.length >= (host === 'as.test' ? 36 : 40), `${right.length} of 40 from ${host}`);
   }
   assert.deepEqual(new Set(await spinning), new Set([503]));
+  // Each takes 5 ms and a pause of 20, or its whole limit of 40 ms; two threads share them. Without pauses: 100 ms.
+  const tookMs = await spun;
+  assert.ok(tookMs > 350, `40 requests that are stopped took ${tookMs.toFixed()} ms`);
   const stops = (node.log() as Curb[]).filter(({ limitMs }) => limitMs !== undefined);
   assert.ok(stops.slice(-20).some(({ limitMs = Infinity }) => limitMs < 40));
 });
