@@ -58,6 +58,9 @@ type Plan = {
   readonly pieces: readonly Piece[];
 };
 
+/** A slot that two apps take in turn keeps the plans of both. One is some 10 KB. */
+const KEPT_PLANS = 2;
+
 /**
  * One linear memory of a slot. It outlives instances: V8 reserves 8 to 10 GB of address space for each Memory, so they
  * are few, and never given back.
@@ -79,8 +82,8 @@ export class SlotMemory {
   #known: readonly number[] | null = null;
   /** Page faults that the thread had had when the guest began; null while none has run since the last restore. */
   #faults: number | null = null;
-  /** Of the last restore by copying back. */
-  #plan: Plan | null = null;
+  /** The last ones first. */
+  #plans: readonly Plan[] = [];
   /** False once the kernel has refused so many mappings. */
   #canOverlay = true;
 
@@ -163,6 +166,7 @@ export class SlotMemory {
     this.#mapping = { kind: 'zeroes' };
     this.#image = null;
     this.#known = null;
+    this.#plans = [];
     this.#privatePages = 0;
   }
 
@@ -173,6 +177,7 @@ export class SlotMemory {
     this.#mapping = { kind: 'zeroes' };
     this.#image = null;
     this.#known = null;
+    this.#plans = [];
     this.#privatePages = 0;
   }
 
@@ -255,26 +260,40 @@ export class SlotMemory {
 
   #copyBack(image: MemoryImage, dirty: DirtyPages): number {
     const runs = this.#privateRuns(dirty);
-    const plan = this.#planOf(image, runs);
-    const { bytes } = this;
-    for (const piece of plan.pieces) copyPiece(bytes, piece);
+    const copied = this.#copyRuns(image, runs);
     const others = this.#image === image ? NO_PAGES : this.#turnTo(image, runs);
     this.#known = others.length === 0 ? runs : [...runs, ...runsOf(others)];
-    const pages = plan.pages + others.length;
+    const pages = copied + others.length;
     return pages > MAX_PRIVATE_PAGES ? this.#drop(image) : pages;
   }
 
-  /** What is copied: for most requests the same as for the one before. */
-  #planOf(image: MemoryImage, runs: readonly number[]): Plan {
-    const last = this.#plan;
-    if (last !== null && last.image === image && last.runs === runs) return last;
+  /** Copies what is private. @returns how many pages that are */
+  #copyRuns(image: MemoryImage, runs: readonly number[]): number {
+    const { bytes } = this;
+    let plan = this.#plans.find((known) => known.image === image && known.runs === runs);
+    if (plan === undefined && this.#image === image) plan = this.#newPlan(image, runs);
+    if (plan !== undefined) {
+      for (const piece of plan.pieces) copyPiece(bytes, piece);
+      return plan.pages;
+    }
+    let pages = 0;
+    for (let index = 0; index < runs.length; index += 2) {
+      const [from, to] = [runs[index] as number, runs[index + 1] as number];
+      pages += image.copyPages(bytes, from / IMAGE_PAGE_BYTES, to / IMAGE_PAGE_BYTES);
+    }
+    return pages;
+  }
+
+  /** The image has come to stay: what is copied will be the same for most of its requests. */
+  #newPlan(image: MemoryImage, runs: readonly number[]): Plan {
     const pageRuns = runs.map((at) => at / IMAGE_PAGE_BYTES);
     let pages = 0;
     for (let index = 0; index < pageRuns.length; index += 2) {
       pages += (pageRuns[index + 1] as number) - (pageRuns[index] as number);
     }
-    this.#plan = { image, runs, pages, pieces: image.piecesOf(pageRuns) };
-    return this.#plan;
+    const plan = { image, runs, pages, pieces: image.piecesOf(pageRuns) };
+    this.#plans = [plan, ...this.#plans.slice(0, KEPT_PLANS - 1)];
+    return plan;
   }
 
   /**
