@@ -2,7 +2,7 @@ type Leave = () => void;
 
 /**
  * Lets responses leave together. What is sent wakes whoever waits for it, and on another processor that is an interrupt:
- * under load a sixth of a small request's cost, for each. So of the guests that run in one turn of the event loop, the first
+ * under load a tenth of a small request's cost, for each. So of the guests that run in one turn of the event loop, the first
  * answers at once, for most requests are alone; the answers of the others leave when the turn is over, a few milliseconds
  * at most. While requests wait for the thread, so does the first. Before a guest starts that may take long, `flush` lets
  * them go.

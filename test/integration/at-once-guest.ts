@@ -1,9 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { buildComponent } from '../../src/build/input.ts';
-import { buildTools } from '../../src/build/tools.ts';
-import { writeWit } from '../../src/build/wit.ts';
+import { buildWat } from './wat-guest.ts';
 
 /**
  * A guest that prints its path, a line, and answers with it. By the second character of the path:
@@ -113,16 +108,4 @@ world guest {
 `;
 
 /** The guest as a component. */
-export async function buildPrinter(): Promise<Uint8Array> {
-  const tools = buildTools();
-  const directory = await mkdtemp(join(tmpdir(), 'thaw-printer-'));
-  try {
-    const input = join(directory, 'printer.wasm');
-    const wit = join(directory, 'wit');
-    await writeFile(input, await (await tools('@bytecodealliance/jco')).parse(WAT));
-    await writeWit(wit, WORLD, tools);
-    return (await buildComponent(input, { wit, world: 'guest' })).component;
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-}
+export const buildPrinter = (): Promise<Uint8Array> => buildWat(WAT, WORLD);

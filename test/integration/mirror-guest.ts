@@ -1,9 +1,4 @@
-import { mkdtemp, rm, writeFile } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
-import { buildComponent } from '../../src/build/input.ts';
-import { buildTools } from '../../src/build/tools.ts';
-import { writeWit } from '../../src/build/wit.ts';
+import { buildWat } from './wat-guest.ts';
 
 /**
  * A guest that shows what a request became. By the second character of the path:
@@ -135,16 +130,4 @@ world guest {
 `;
 
 /** The guest as a component. */
-export async function buildMirror(): Promise<Uint8Array> {
-  const tools = buildTools();
-  const directory = await mkdtemp(join(tmpdir(), 'thaw-mirror-'));
-  try {
-    const input = join(directory, 'mirror.wasm');
-    const wit = join(directory, 'wit');
-    await writeFile(input, await (await tools('@bytecodealliance/jco')).parse(WAT));
-    await writeWit(wit, WORLD, tools);
-    return (await buildComponent(input, { wit, world: 'guest' })).component;
-  } finally {
-    await rm(directory, { recursive: true, force: true });
-  }
-}
+export const buildMirror = (): Promise<Uint8Array> => buildWat(WAT, WORLD);
