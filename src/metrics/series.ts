@@ -16,8 +16,11 @@ export const RAW_LIMIT = 64;
 /** The most that one cell of an `Int32Histogram` (a Uint32Array) holds; beyond, it would wrap to 0 without an error. */
 const UINT32_MAX = 2 ** 32 - 1;
 
-/** Significant decimal digits of a histogram: 3 is 0.1 %, 1 is 6 % (16 cells for each power of two). */
-export type Digits = 1 | 3;
+/**
+ * Significant decimal digits of a histogram: 3 is 0.1 %, 2 is 0.8 %, 1 is 6 %, with 1024, 128 and 16 cells of 4 bytes for
+ * each power of two.
+ */
+export type Digits = 1 | 2 | 3;
 
 /** What `/startup` says of one series. Microseconds. */
 export type Quantiles = {

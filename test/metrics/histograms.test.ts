@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { suite, test } from 'node:test';
 import * as fc from 'fast-check';
 import { startupJson } from '../../src/metrics/exposition.ts';
-import { FINE_ROUTE_SERIES, StartupHistograms } from '../../src/metrics/histograms.ts';
+import { FINE_ROUTE_SERIES, MEDIUM_ROUTE_SERIES, StartupHistograms } from '../../src/metrics/histograms.ts';
 import type { Phase, StartKind } from '../../src/metrics/phases.ts';
 import { PHASE_NAMES, START_KIND_NAMES } from '../../src/metrics/phases.ts';
 import { RAW_LIMIT } from '../../src/metrics/series.ts';
@@ -67,13 +67,13 @@ suite('StartupHistograms', () => {
     assert.deepEqual(histograms.routeIds(), ['/', '/b']);
   });
 
-  test('gives 3 digits to so many route series only, and always to all', () => {
+  test('gives 3 digits to so many route series, 2 to the next and 1 to the rest, and always 3 to all', () => {
     const histograms = new StartupHistograms();
-    const routes = FINE_ROUTE_SERIES + 2;
-    for (let route = 0; route < routes; route++) {
+    const [fine, notCoarse] = [FINE_ROUTE_SERIES, FINE_ROUTE_SERIES + MEDIUM_ROUTE_SERIES];
+    for (let route = 0; route < notCoarse + 2; route++) {
       const starts = Array.from(
         { length: RAW_LIMIT + 1 },
-        () => ({ route: `/${route}`, kind: 'hot', phases: { total: 100.3 } }) as const,
+        () => ({ route: `/${route}`, kind: 'hot', phases: { total: 100.1 } }) as const,
       );
       recordAll(histograms, [...starts, { route: `/${route}`, kind: 'hot', phases: { total: 9000 } }]);
     }
@@ -82,10 +82,10 @@ suite('StartupHistograms', () => {
       return first?.series.quantiles()?.p50;
     };
     assert.equal(histograms.coarseSeries, 2);
-    assert.equal(median('/0'), 100.3);
-    assert.equal(median(`/${FINE_ROUTE_SERIES - 1}`), 100.3);
-    assert.equal(median(`/${FINE_ROUTE_SERIES}`), 102.3);
-    assert.equal(median(null), 100.3);
+    assert.equal(median('/0'), 100.1);
+    assert.deepEqual([`/${fine - 1}`, `/${fine}`].map(median), [100.1, 100.3]);
+    assert.deepEqual([`/${notCoarse - 1}`, `/${notCoarse}`].map(median), [100.3, 102.3]);
+    assert.equal(median(null), 100.1);
   });
 });
 

@@ -62,14 +62,19 @@ suite('Series', () => {
     );
   });
 
-  test('is right to 1 digit when it was given 1 digit', () => {
-    fc.assert(
-      fc.property(fc.array(duration, { minLength: RAW_LIMIT + 1, maxLength: 500, size: 'max' }), (micros) => {
-        assertClose(seriesOf(micros, 1), micros, 1 / 16);
-      }),
-      { numRuns: 60 },
-    );
-  });
+  for (const [digits, tolerance] of [
+    [1, 1 / 16],
+    [2, 1 / 128],
+  ] as const) {
+    test(`is right to ${digits} digits when it was given so many`, () => {
+      fc.assert(
+        fc.property(fc.array(duration, { minLength: RAW_LIMIT + 1, maxLength: 500, size: 'max' }), (micros) => {
+          assertClose(seriesOf(micros, digits), micros, tolerance);
+        }),
+        { numRuns: 60 },
+      );
+    });
+  }
 
   test('is exact to the tenth of a microsecond up to 204.7 µs, as a histogram too', () => {
     for (const micros of [0, 0.1, 1, 2, 3.7, 99.9, 204.7]) {
