@@ -1,16 +1,20 @@
-import { readSync } from 'node:fs';
 import { LRUCache } from 'lru-cache';
-import { ThawError } from '../errors.ts';
+import { ThawError, invariant } from '../errors.ts';
+import { readFully } from '../snapshot/file-ops.ts';
 import { parseDelta } from '../snapshot/layer.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES, type MemoryState, type ObjectRef } from '../snapshot/manifest.ts';
 import type { PageRun } from '../snapshot/pages.ts';
 import type { SnapshotStore } from '../snapshot/store.ts';
+import { DeltaCache } from './delta-cache.ts';
 
 /** The base layer of an image: mapped by its descriptor, copied from its bytes. Shared by all images of one engine. */
 export type BaseLayer = { readonly digest: string; readonly fd: number; readonly bytes: Buffer };
 
-/** A delta's bytes, and its file for mapping. */
-export type DeltaLayer = { readonly bytes: Buffer; readonly use: DeltaFile['use'] };
+/**
+ * A delta's bytes, and its file for mapping. `read` gives the whole object; what it gave before may be gone then, and
+ * has length 0.
+ */
+export type DeltaLayer = { readonly read: () => Buffer; readonly use: DeltaFile['use'] };
 
 /** Runs of 4 KiB pages whose contents follow one another in the file from `offset` on. */
 export type DeltaFile = {
@@ -38,7 +42,11 @@ export class MemoryImage {
   readonly base: BaseLayer | null;
   /** 4 KiB page numbers of the delta, ascending, and their contents in the same order. */
   readonly deltaPages: Uint32Array;
-  readonly #deltaBytes: Buffer;
+  readonly #read: DeltaLayer['read'];
+  /** The delta object as it was read last. */
+  #delta: Buffer;
+  /** Where the pages' contents begin in it. */
+  readonly #contents: number;
   /** By 4 KiB page: its position in the delta, or {@link NOT_IN_DELTA}. */
   readonly #positions: Int32Array;
 
@@ -47,7 +55,10 @@ export class MemoryImage {
     this.max = state.max;
     this.base = base;
     const limit = (state.pages * WASM_PAGE_BYTES) / IMAGE_PAGE_BYTES;
-    const { pages, bytes, runs, offset } = delta === null ? NO_DELTA : unpackDelta(delta.bytes);
+    this.#read = delta?.read ?? noDelta;
+    this.#delta = this.#read();
+    const { pages, runs, offset } = delta === null ? NO_PAGES : pagesOfDelta(this.#delta);
+    this.#contents = offset;
     this.deltaFile = delta === null ? null : { runs, offset, use: delta.use };
     if ((pages.at(-1) ?? -1) >= limit || (base?.bytes.length ?? 0) > state.pages * WASM_PAGE_BYTES) {
       throw new ThawError(
@@ -56,14 +67,25 @@ export class MemoryImage {
       );
     }
     this.deltaPages = Uint32Array.from(pages);
-    this.#deltaBytes = bytes;
     this.#positions = new Int32Array((pages.at(-1) ?? -1) + 1).fill(NOT_IN_DELTA);
     for (const [position, page] of this.deltaPages.entries()) this.#positions[page] = position;
   }
 
-  /** Bytes that the image holds of its own: the delta. */
+  /** Bytes that the image takes up itself: what it knows about its pages, not what they hold. */
   get ownBytes(): number {
-    return this.#deltaBytes.length + this.#positions.byteLength;
+    const runs = (this.deltaFile?.runs.length ?? 0) * RUN_BYTES;
+    return this.#positions.byteLength + this.deltaPages.byteLength + runs;
+  }
+
+  /**
+   * The delta object, read if need be. Must be called before pages are copied, since another image may have been used
+   * meanwhile; pieces are good as long as it returns the same.
+   *
+   * @throws ThawError STORE_OBJECT_MISSING, STORE_OBJECT_CORRUPT
+   */
+  readDelta(): Buffer {
+    this.#delta = this.#read();
+    return this.#delta;
   }
 
   /** Bytes of the base layer, 0 without one. */
@@ -100,13 +122,18 @@ export class MemoryImage {
       while (stop < end && this.#positionOf(stop) === (position < 0 ? NOT_IN_DELTA : position + stop - page)) stop++;
       const [at, to] = [page * IMAGE_PAGE_BYTES, stop * IMAGE_PAGE_BYTES];
       if (position < 0) this.#forEachBasePiece(at, to, visit);
-      else visit({ source: this.#deltaBytes, from: position * IMAGE_PAGE_BYTES, at, to });
+      else visit(this.#deltaPiece(position, at, to));
       page = stop;
     }
   }
 
   #positionOf(page: number): number {
     return page < this.#positions.length ? (this.#positions[page] as number) : NOT_IN_DELTA;
+  }
+
+  #deltaPiece(position: number, at: number, to: number): Piece {
+    invariant(this.#delta.length > 0, 'a delta is read before its pages are copied');
+    return { source: this.#delta, from: this.#contents + position * IMAGE_PAGE_BYTES, at, to };
   }
 
   /** Base where there is base, zeroes beyond. Byte offsets. */
@@ -130,17 +157,21 @@ export function copyPiece(memory: Buffer, { source, from, at, to }: Piece): void
   else source.copy(memory, at, from, from + to - at);
 }
 
-const NO_DELTA = { pages: [], bytes: Buffer.alloc(0), runs: [], offset: 0 };
+/** What V8 takes for a run, about. */
+const RUN_BYTES = 64;
 
-function unpackDelta(delta: Buffer): {
-  pages: readonly number[];
-  bytes: Buffer;
-  runs: readonly PageRun[];
-  offset: number;
+const NO_BYTES = Buffer.alloc(0);
+const noDelta = (): Buffer => NO_BYTES;
+const NO_PAGES = { pages: [], runs: [], offset: 0 };
+
+function pagesOfDelta(delta: Buffer): {
+  readonly pages: readonly number[];
+  readonly runs: readonly PageRun[];
+  readonly offset: number;
 } {
   const { runs, pagesOffset } = parseDelta(delta);
   const pages = runs.flatMap(({ start, pages: count }) => Array.from({ length: count }, (_, index) => start + index));
-  return { pages, bytes: delta.subarray(pagesOffset), runs, offset: pagesOffset };
+  return { pages, runs, offset: pagesOffset };
 }
 
 /** Base layers kept in memory, in bytes: some ten engines. Those that slots hold stay beyond that. */
@@ -149,6 +180,7 @@ const BASE_CACHE_BYTES = 128 * 1024 * 1024;
 /** Opens images of a store; base layers are read once, while there are few. */
 export class ImageLoader {
   readonly #store: SnapshotStore;
+  readonly #deltas: DeltaCache;
   readonly #bases = new LRUCache<string, BaseLayer>({
     maxSize: BASE_CACHE_BYTES,
     sizeCalculation: ({ bytes }) => Math.max(1, bytes.length),
@@ -156,6 +188,7 @@ export class ImageLoader {
 
   constructor(store: SnapshotStore) {
     this.#store = store;
+    this.#deltas = new DeltaCache(store);
   }
 
   /** @throws ThawError STORE_OBJECT_MISSING, STORE_OBJECT_CORRUPT */
@@ -169,8 +202,10 @@ export class ImageLoader {
   }
 
   #delta(ref: ObjectRef, role: string): DeltaLayer {
-    const { buffer, byteOffset, length } = this.#store.readObjectAgain(ref, role);
-    return { bytes: Buffer.from(buffer, byteOffset, length), use: (map) => this.#store.useObject(ref, role, map) };
+    return {
+      read: () => this.#deltas.bytesOf(ref, role),
+      use: (map) => this.#store.useObject(ref, role, map),
+    };
   }
 
   #base(ref: ObjectRef, role: string): BaseLayer {
@@ -185,16 +220,10 @@ export class ImageLoader {
 }
 
 function readWhole(fd: number, length: number): Buffer {
-  const bytes = Buffer.allocUnsafeSlow(length);
-  let at = 0;
-  while (at < length) {
-    const count = readSync(fd, bytes, at, length - at, at);
-    if (count === 0)
-      throw new ThawError(
-        'STORE_OBJECT_CORRUPT',
-        `a base layer ended after ${at} of ${length} bytes while it was read`,
-      );
-    at += count;
-  }
-  return bytes;
+  const bytes = readFully(fd, length);
+  if (bytes.length === length) return bytes;
+  throw new ThawError(
+    'STORE_OBJECT_CORRUPT',
+    `a base layer ended after ${bytes.length} of ${length} bytes while it was read`,
+  );
 }

@@ -50,9 +50,10 @@ const RESTORES_UNTIL_MAPPED = 16;
 /** Each run is a mapping of its own, of which Linux allows 65,530 a process (vm.max_map_count). */
 const MAX_MAPPED_RUNS = 256;
 
-/** What brings private runs to an image. */
+/** What brings private runs to an image, as long as its delta is kept: pieces of it. */
 type Plan = {
   readonly image: MemoryImage;
+  readonly delta: Buffer;
   readonly runs: readonly number[];
   readonly pages: number;
   readonly pieces: readonly Piece[];
@@ -129,26 +130,28 @@ export class SlotMemory {
   /**
    * Brings the memory to `image`, whatever it held before.
    * @returns how many 4 KiB pages were copied or dropped
+   * @throws ThawError STORE_OBJECT_MISSING, STORE_OBJECT_CORRUPT when the delta had to be read again and could not be
    */
   restore(image: MemoryImage): number {
+    const delta = image.readDelta();
     this.#ensure(image.pages);
     if (this.bytes.length === 0) return 0;
     this.#restores = this.#image === image ? this.#restores + 1 : 0;
-    const pages = this.#restoreTo(image);
+    const pages = this.#restoreTo(image, delta);
     this.#image = image;
     this.#faults = null;
     this.#privatePages = pages;
     return pages;
   }
 
-  #restoreTo(image: MemoryImage): number {
+  #restoreTo(image: MemoryImage, delta: Buffer): number {
     const isMapped = this.#isMapped(image);
     if (this.#restorer.tier === 'copy' || (isMapped && this.bytes.length <= COPY_WHOLE_BYTES)) {
       return image.copyPages(this.bytes, 0, this.bytes.length / IMAGE_PAGE_BYTES);
     }
     if (!isMapped || this.#isWorthMapping(image)) return this.#map(image);
     if (this.#restorer.tier === 'drop') return this.#drop(image);
-    return this.#copyBack(image, this.#restorer.dirty);
+    return this.#copyBack(image, delta, this.#restorer.dirty);
   }
 
   #isWorthMapping(image: MemoryImage): boolean {
@@ -258,9 +261,9 @@ export class SlotMemory {
     return mapping.kind === 'base' && mapping.overlay === image ? 0 : image.applyDelta(this.bytes);
   }
 
-  #copyBack(image: MemoryImage, dirty: DirtyPages): number {
+  #copyBack(image: MemoryImage, delta: Buffer, dirty: DirtyPages): number {
     const runs = this.#privateRuns(dirty);
-    const copied = this.#copyRuns(image, runs);
+    const copied = this.#copyRuns(image, delta, runs);
     const others = this.#image === image ? NO_PAGES : this.#turnTo(image, runs);
     this.#known = others.length === 0 ? runs : [...runs, ...runsOf(others)];
     const pages = copied + others.length;
@@ -268,10 +271,10 @@ export class SlotMemory {
   }
 
   /** Copies what is private. @returns how many pages that are */
-  #copyRuns(image: MemoryImage, runs: readonly number[]): number {
+  #copyRuns(image: MemoryImage, delta: Buffer, runs: readonly number[]): number {
     const { bytes } = this;
-    let plan = this.#plans.find((known) => known.image === image && known.runs === runs);
-    if (plan === undefined && this.#image === image) plan = this.#newPlan(image, runs);
+    let plan = this.#plans.find((known) => known.image === image && known.runs === runs && known.delta === delta);
+    if (plan === undefined && this.#image === image) plan = this.#newPlan(image, delta, runs);
     if (plan !== undefined) {
       for (const piece of plan.pieces) copyPiece(bytes, piece);
       return plan.pages;
@@ -285,13 +288,13 @@ export class SlotMemory {
   }
 
   /** The image has come to stay: what is copied will be the same for most of its requests. */
-  #newPlan(image: MemoryImage, runs: readonly number[]): Plan {
+  #newPlan(image: MemoryImage, delta: Buffer, runs: readonly number[]): Plan {
     const pageRuns = runs.map((at) => at / IMAGE_PAGE_BYTES);
     let pages = 0;
     for (let index = 0; index < pageRuns.length; index += 2) {
       pages += (pageRuns[index + 1] as number) - (pageRuns[index] as number);
     }
-    const plan = { image, runs, pages, pieces: image.piecesOf(pageRuns) };
+    const plan = { image, delta, runs, pages, pieces: image.piecesOf(pageRuns) };
     this.#plans = [plan, ...this.#plans.slice(0, KEPT_PLANS - 1)];
     return plan;
   }

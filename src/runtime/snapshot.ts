@@ -44,8 +44,11 @@ export type LoadedSnapshot = {
   readonly waits: WaitHistory;
 };
 
-/** Deltas kept in memory, in bytes, whether slots hold them or not: some 150 apps of 400 KiB. */
-const DELTA_CACHE_BYTES = 64 * 1024 * 1024;
+/** What is known about snapshots and kept, in bytes, beside the deltas: some thousand apps. */
+const KNOWN_BYTES = 16 * 1024 * 1024;
+
+/** What V8 takes for a snapshot without its images, about. */
+const SNAPSHOT_BYTES = 2048;
 
 /** Manifests kept; one takes some 3 KB. */
 const MANIFEST_CACHE = 10_000;
@@ -55,7 +58,7 @@ export class SnapshotLoader {
   readonly #store: SnapshotStore;
   readonly #images: ImageLoader;
   readonly #manifests = new LRUCache<Digest, Manifest>({ max: MANIFEST_CACHE });
-  readonly #loaded = new LRUCache<Digest, LoadedSnapshot>({ maxSize: DELTA_CACHE_BYTES, sizeCalculation: ownBytes });
+  readonly #loaded = new LRUCache<Digest, LoadedSnapshot>({ maxSize: KNOWN_BYTES, sizeCalculation: ownBytes });
 
   constructor(store: SnapshotStore) {
     this.#store = store;
@@ -94,4 +97,6 @@ export class SnapshotLoader {
 }
 
 const ownBytes = ({ state }: LoadedSnapshot): number =>
-  state.kind === 'fresh' ? 1 : state.images.reduce((sum, { image }) => sum + image.ownBytes, 1);
+  state.kind === 'fresh'
+    ? SNAPSHOT_BYTES
+    : state.images.reduce((sum, { image }) => sum + image.ownBytes, SNAPSHOT_BYTES);

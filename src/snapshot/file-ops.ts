@@ -1,4 +1,5 @@
-/** What the store asks of the file system when it writes. Tests put faults in its place. */
+/** What the store asks of the file system. Where it writes, tests put faults in its place. */
+import { readSync } from 'node:fs';
 import { mkdir, open, rename, unlink, utimes } from 'node:fs/promises';
 import { dirname } from 'node:path';
 import { ThawError, messageOf } from '../errors.ts';
@@ -89,4 +90,19 @@ export function withStoreErrors<T>(doing: string, action: () => T): T {
   } catch (error) {
     throw storeError(error, doing);
   }
+}
+
+/**
+ * The first `length` bytes of an open file, fewer where it ends before.
+ * @returns the whole of an ArrayBuffer, none of the pool that small Buffers share
+ */
+export function readFully(fd: number, length: number): Buffer<ArrayBuffer> {
+  const bytes = Buffer.allocUnsafeSlow(length);
+  let at = 0;
+  while (at < length) {
+    const count = readSync(fd, bytes, at, length - at, at);
+    if (count === 0) return Buffer.from(bytes.buffer.transfer(at));
+    at += count;
+  }
+  return bytes;
 }

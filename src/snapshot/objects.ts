@@ -1,11 +1,11 @@
 /** The content-addressed half of the store: `objects/<2 hex digits>/<62 hex digits>`, raw bytes, named by SHA-256. */
-import { closeSync, fstatSync, openSync, readFileSync, readdirSync, statSync } from 'node:fs';
+import { closeSync, fstatSync, openSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { ThawError, invariant } from '../errors.ts';
 import { memoryFile, type OpenFile } from '../runtime/libc.ts';
 import type { Digest } from '../wasm/plan.ts';
 import { isDigest, sha256, sha256OfFile } from './digest.ts';
-import { errnoOf, storeError, withStoreErrors } from './file-ops.ts';
+import { errnoOf, readFully, storeError, withStoreErrors } from './file-ops.ts';
 import type { ObjectRef } from './manifest.ts';
 import { replaceFile } from './write-file.ts';
 import type { Scratch } from './write-file.ts';
@@ -93,21 +93,18 @@ export class ObjectFiles {
   }
 
   read(ref: ObjectRef, role: Role): Uint8Array {
-    return this.#withFile(ref.digest, role, (fd, path) => {
-      const { size } = fstatSync(fd);
-      if (size !== ref.bytes) throw wrongSize(path, ref.bytes, size, role);
-      return readVerified(fd, path, ref.digest, role);
-    });
+    return this.#withFile(ref.digest, role, (fd, path) => readVerified(fd, path, ref, role));
   }
 
-  /** As `read`, but hashes only what this process has not yet hashed: the file's identity says whether it has. */
-  readAgain(ref: ObjectRef, role: Role): Uint8Array {
+  /**
+   * As `read`, but hashes only what this process has not yet hashed: the file's identity says whether it has.
+   * @returns the whole of an ArrayBuffer that nobody else has
+   */
+  readAgain(ref: ObjectRef, role: Role): Uint8Array<ArrayBuffer> {
     return this.#withFile(ref.digest, role, (fd, path) => {
       const identity = identityOf(fd);
-      if (this.#hashed.get(ref.digest) === identity) return plainBytes(readFileSync(fd));
-      const { size } = fstatSync(fd);
-      if (size !== ref.bytes) throw wrongSize(path, ref.bytes, size, role);
-      const bytes = readVerified(fd, path, ref.digest, role);
+      if (this.#hashed.get(ref.digest) === identity) return readSized(fd, path, ref, role);
+      const bytes = readVerified(fd, path, ref, role);
       this.#hashed.set(ref.digest, identity);
       return bytes;
     });
@@ -128,7 +125,7 @@ export class ObjectFiles {
     return this.#withFile(digest, role, (fd, path) => {
       const { size } = fstatSync(fd);
       if (size > limit) throw refuse(size);
-      return readVerified(fd, path, digest, role);
+      return readVerified(fd, path, { digest, bytes: size }, role);
     });
   }
 
@@ -219,16 +216,21 @@ function verify(fd: number, path: string, ref: ObjectRef, role: Role): void {
   if (found !== ref.digest) throw wrongDigest(path, ref.digest, found, role);
 }
 
-function readVerified(fd: number, path: string, digest: Digest, role: Role): Uint8Array {
-  const bytes = plainBytes(readFileSync(fd));
+function readVerified(fd: number, path: string, ref: ObjectRef, role: Role): Uint8Array<ArrayBuffer> {
+  const bytes = readSized(fd, path, ref, role);
   const found = sha256(bytes);
-  if (found !== digest) throw wrongDigest(path, digest, found, role);
+  if (found !== ref.digest) throw wrongDigest(path, ref.digest, found, role);
   return bytes;
 }
 
 /** No Buffer leaves here: its slice() is a view where a Uint8Array's is a copy. */
-const plainBytes = ({ buffer, byteOffset, byteLength }: Buffer): Uint8Array =>
-  new Uint8Array(buffer, byteOffset, byteLength);
+function readSized(fd: number, path: string, ref: ObjectRef, role: Role): Uint8Array<ArrayBuffer> {
+  const { size } = fstatSync(fd);
+  if (size !== ref.bytes) throw wrongSize(path, ref.bytes, size, role);
+  const bytes = readFully(fd, size);
+  if (bytes.length !== size) throw wrongSize(path, size, bytes.length, role);
+  return new Uint8Array(bytes.buffer);
+}
 
 function identityOf(fd: number): string {
   const { dev, ino, size, mtimeNs } = fstatSync(fd, { bigint: true });

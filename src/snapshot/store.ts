@@ -88,9 +88,10 @@ export class SnapshotStore {
   /**
    * Reads an object that is read often. It is verified the first time, and again only when its file has been touched.
    *
+   * @returns the whole of an ArrayBuffer that nobody else has: it may be transferred.
    * @throws as `readObject`.
    */
-  readObjectAgain(ref: ObjectRef, role = 'object'): Uint8Array {
+  readObjectAgain(ref: ObjectRef, role = 'object'): Uint8Array<ArrayBuffer> {
     return this.#objects.readAgain(ref, role);
   }
 

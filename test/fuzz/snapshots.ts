@@ -108,7 +108,7 @@ export class SnapshotTarget {
     const changed = Buffer.from(mutateWords(whole, random, whole));
     return outcomeOf(() => {
       const { endPage } = parseDelta(changed);
-      const image = new MemoryImage(memoryOf(random), null, { bytes: changed, use: () => {} });
+      const image = new MemoryImage(memoryOf(random), null, { read: () => changed, use: () => {} });
       assert.ok(endPage <= image.pages * 16);
       const memory = Buffer.alloc(Math.min(image.pages, 4) * 65_536);
       image.copyPages(memory, 0, memory.length / PAGE);

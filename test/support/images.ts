@@ -1,6 +1,7 @@
-import { openSync, closeSync, writeFileSync } from 'node:fs';
+import { openSync, closeSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after } from 'node:test';
+import { DeltaCache } from '../../src/runtime/delta-cache.ts';
 import { MemoryImage, type BaseLayer, type DeltaLayer } from '../../src/runtime/image.ts';
 import { encodeDelta } from '../../src/snapshot/layer.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../../src/snapshot/manifest.ts';
@@ -42,10 +43,18 @@ function baseOf({ seed, pages }: NonNullable<ImageSpec['base']>): BaseLayer {
 
 let layers = 0;
 
+/** So few that images lose their deltas while memories hold them, as where there are more apps than fit. */
+const KEPT_DELTA_BYTES = 48 * 1024;
+
+const deltas = new DeltaCache(
+  { readObjectAgain: ({ digest }) => Uint8Array.from(readFileSync(join(directory, digest))) },
+  KEPT_DELTA_BYTES,
+);
+
 /** A delta with a file to map it from, as the store has one. */
-function layerOf(bytes: Buffer, unmappable?: () => never): DeltaLayer {
-  if (unmappable !== undefined) return { bytes, use: unmappable };
-  const path = join(directory, `delta-${layers++}`);
+function layerOf(bytes: Uint8Array, unmappable?: () => never): DeltaLayer {
+  const digest = `delta-${layers++}`;
+  const path = join(directory, digest);
   writeFileSync(path, bytes);
   const use = (map: (fd: number) => void): void => {
     const fd = openSync(path, 'r');
@@ -55,7 +64,7 @@ function layerOf(bytes: Buffer, unmappable?: () => never): DeltaLayer {
       closeSync(fd);
     }
   };
-  return { bytes, use };
+  return { read: () => deltas.bytesOf({ digest, bytes: bytes.length }, digest), use: unmappable ?? use };
 }
 
 /** An image of an application, with what a memory must hold that has been brought to it. */
@@ -81,7 +90,7 @@ export class TestImage {
     this.image = new MemoryImage(
       state,
       base === undefined ? null : baseOf(base),
-      encoded === null ? null : layerOf(Buffer.from(encoded.buffer, encoded.byteOffset, encoded.length), unmappable),
+      encoded === null ? null : layerOf(encoded, unmappable),
     );
   }
 
