@@ -1,4 +1,5 @@
-import { Float64Histogram, Int32Histogram } from 'hdr-histogram-js';
+import { Float64Histogram, Int16Histogram, Int32Histogram, Int8Histogram } from 'hdr-histogram-js';
+import { invariant } from '../errors.ts';
 
 /**
  * Durations are recorded as integers of a tenth of a microsecond: with 3 digits, all up to 204.7 µs are exact, which is
@@ -9,16 +10,27 @@ export const UNITS_PER_MICROSECOND = 10;
 
 /**
  * Values that a series keeps as they are before it becomes a histogram. Of ten thousand routes most are called seldom:
- * 64 numbers are at most 0.7 KB, an HDR histogram of 3 digits about 25 KB.
+ * 64 numbers are at most 0.7 KB, an HDR histogram of 3 digits 6 KB and more.
  */
 export const RAW_LIMIT = 64;
 
-/** The most that one cell of an `Int32Histogram` (a Uint32Array) holds; beyond, it would wrap to 0 without an error. */
-const UINT32_MAX = 2 ** 32 - 1;
+/**
+ * Histograms by the size of a cell, and the most that one holds: beyond, it would wrap to 0 without an error. Few routes
+ * are called so often that they need more than a byte. JavaScript histograms are the cheapest per recording (55 ns; packed
+ * 330, WebAssembly 40 to 60 and a Memory of its own, of which a small machine has only 63).
+ */
+const KINDS = [
+  { Histogram: Int8Histogram, most: 2 ** 8 - 1 },
+  { Histogram: Int16Histogram, most: 2 ** 16 - 1 },
+  { Histogram: Int32Histogram, most: 2 ** 32 - 1 },
+  { Histogram: Float64Histogram, most: Number.MAX_SAFE_INTEGER },
+] as const;
+
+type CountsHistogram = InstanceType<(typeof KINDS)[number]['Histogram']>;
 
 /**
- * Significant decimal digits of a histogram: 3 is 0.1 %, 2 is 0.8 %, 1 is 6 %, with 1024, 128 and 16 cells of 4 bytes for
- * each power of two.
+ * Significant decimal digits of a histogram: 3 is 0.1 %, 2 is 0.8 %, 1 is 6 %, with 1024, 128 and 16 cells for each
+ * power of two.
  */
 export type Digits = 1 | 2 | 3;
 
@@ -31,19 +43,6 @@ export type Quantiles = {
   readonly 'p99.9': number;
   readonly max: number;
 };
-
-type CountsHistogram = Int32Histogram | Float64Histogram;
-
-/**
- * JavaScript with 32-bit counts is the cheapest per recording (55 ns; packed 330, WebAssembly 40 to 60 and a Memory of
- * its own, of which a small machine has only 63).
- */
-function newHistogram(width: 32 | 64, digits: number): CountsHistogram {
-  const Kind = width === 32 ? Int32Histogram : Float64Histogram;
-  const histogram = new Kind(1, 2, digits);
-  histogram.autoResize = true;
-  return histogram;
-}
 
 /** Calls back with each value that occurs and how often, in ascending order; the last value is the exact maximum. */
 function forEachCell(histogram: CountsHistogram, each: (units: number, count: number) => void): void {
@@ -63,6 +62,8 @@ function forEachCell(histogram: CountsHistogram, each: (units: number, count: nu
 export class Series {
   readonly #digits: () => Digits;
   #store: number[] | CountsHistogram = [];
+  /** So many recordings fit into the histogram, whatever their values. */
+  #most = 0;
 
   /** `digits` is asked once, when the series becomes a histogram. */
   constructor(digits: () => Digits) {
@@ -113,17 +114,26 @@ export class Series {
 
   /** The histogram, with room for `more` recordings in any one cell. */
   #roomy(histogram: CountsHistogram, more: number): CountsHistogram {
-    if (histogram.totalCount + more <= UINT32_MAX || histogram instanceof Float64Histogram) return histogram;
-    const wide = newHistogram(64, histogram.numberOfSignificantValueDigits);
-    forEachCell(histogram, (units, count) => wide.recordValueWithCount(units, count));
-    this.#store = wide;
-    return wide;
+    const total = histogram.totalCount + more;
+    if (total <= this.#most) return histogram;
+    const roomy = this.#newHistogram(total, histogram.numberOfSignificantValueDigits);
+    forEachCell(histogram, (units, count) => roomy.recordValueWithCount(units, count));
+    return roomy;
   }
 
   #toHistogram(values: readonly number[], more: number): CountsHistogram {
-    const width = values.length + more <= UINT32_MAX ? 32 : 64;
-    const histogram = newHistogram(width, this.#digits());
+    const histogram = this.#newHistogram(values.length + more, this.#digits());
     for (const units of values) histogram.recordValue(units);
+    return histogram;
+  }
+
+  /** An empty one with room for `total` recordings, which is the series' store from now on. */
+  #newHistogram(total: number, digits: number): CountsHistogram {
+    const kind = KINDS.find(({ most }) => total <= most);
+    invariant(kind !== undefined, 'a series counts up to 2^53');
+    const histogram = new kind.Histogram(1, 2, digits);
+    histogram.autoResize = true;
+    this.#most = kind.most;
     this.#store = histogram;
     return histogram;
   }
