@@ -51,11 +51,15 @@ export async function prepare(bytes: Uint8Array): Promise<Prepared> {
   const isStarted = modules.some(({ start }) => start !== null);
   if (isStarted) refuseManySizes(component.plan, compiled);
   const captured = await (isStarted ? captureWatched : captureState)(component.plan, compiled);
+  const allocations = modules.reduce((sum, module) => sum + module.allocations, 0);
   return {
     component,
     modules,
     captured,
-    reasons: [...modules.flatMap(reasonsNotRestorable), ...unrestorableGlobals(captured)],
+    reasons: [
+      ...modules.flatMap((module) => reasonsNotRestorable(module, allocations)),
+      ...unrestorableGlobals(captured),
+    ],
   };
 }
 

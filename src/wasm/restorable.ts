@@ -25,11 +25,13 @@ const CHANGES_OBJECTS: readonly WatchedInstruction[] = [
 /**
  * Why an instance of this module cannot be brought back to its first state by writing its memory and its mutable numeric
  * globals: one sentence for each kind of obstacle, none when it can be restored. What a module imports is judged where
- * it is defined.
+ * it is defined, but for objects: a module changes those that it imports, or is passed, as its own.
+ *
+ * @param allocations objects that the constant expressions of all modules it is linked with make
  *
  * Throws WASM_MALFORMED or WASM_UNSUPPORTED when the code cannot be read.
  */
-export function reasonsNotRestorable(module: CoreModule): string[] {
+export function reasonsNotRestorable(module: CoreModule, allocations = module.allocations): string[] {
   const { uses } = codeFacts(module);
   const has = (instruction: WatchedInstruction): string[] => {
     const use = uses.get(instruction);
@@ -41,10 +43,8 @@ export function reasonsNotRestorable(module: CoreModule): string[] {
     // Dropping an active segment does nothing: instantiation has dropped it.
     ...(passive > 0 ? has('data.drop').map((reason) => `${reason}, with ${passive} passive data segments`) : []),
     // Objects that constant expressions make live as long as the instance; others die with the request.
-    ...(module.allocations > 0
-      ? CHANGES_OBJECTS.flatMap(has).map(
-          (reason) => `${reason}, with ${module.allocations} objects made at instantiation`,
-        )
+    ...(allocations > 0
+      ? CHANGES_OBJECTS.flatMap(has).map((reason) => `${reason}, with ${allocations} objects made at instantiation`)
       : []),
     ...unreadableGlobals(module),
   ];

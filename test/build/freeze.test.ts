@@ -206,6 +206,29 @@ describe('what cannot be restored is made afresh for every request, and says why
       slot.turn(snapshot);
     }
   });
+
+  test('an object that one module keeps and another changes', async () => {
+    const TYPE = '(type $s (struct (field (mut i32))))';
+    const component = await handlerComponent({
+      imports: `
+        (core module $Keeper ${TYPE} (global (export "kept") (ref $s) (struct.new $s (i32.const 40))))
+        (core instance $keeper (instantiate $Keeper))`,
+      links: '(with "keeper" (instance $keeper))',
+      core: `${TYPE} (import "keeper" "kept" (global $kept (ref $s))) (memory (export "memory") 1)
+        (func (export "handle") (param i32 i32)
+          (struct.set $s 0 (global.get $kept) (i32.add (struct.get $s 0 (global.get $kept)) (i32.const 1)))
+          (i32.store (i32.const 0) (struct.get $s 0 (global.get $kept))))`,
+    });
+    const snapshot = await bench.freeze(component);
+    assert.equal(snapshot.state.kind, 'fresh');
+    assert.deepEqual(snapshot.state.reasons, ['struct.set in function 0, with 1 objects made at instantiation']);
+    const slot = await bench.newSlot(snapshot, bench.environment('copy'));
+    for (let round = 0; round < 2; round++) {
+      await serve(slot, '/');
+      assert.equal(slot.observe().memories[0]?.readUInt32LE(0), 41);
+      slot.turn(snapshot);
+    }
+  });
 });
 
 const constant = (type: string, value: string): string => `(${type}.const ${value === 'Infinity' ? 'inf' : value})`;

@@ -51,6 +51,8 @@ describe('reasonsNotRestorable', () => {
     ]);
     assert.equal((await reasons(`(module ${TYPE} (elem (ref $s) (struct.new_default $s)) ${CHANGE})`)).length, 2);
     assert.equal((await reasons(`(module ${TYPE} (table 1 (ref $s) (struct.new_default $s)) ${CHANGE})`)).length, 2);
+    // Of another module, which may hand it over.
+    assert.equal(reasonsNotRestorable(parseModule(await parse(`(module ${TYPE} ${CHANGE})`)), 1).length, 2);
   });
 
   test('names mutable globals that JavaScript cannot set back, unless they are imported', async () => {
