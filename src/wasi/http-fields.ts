@@ -106,7 +106,7 @@ export class Fields extends HostResource {
     return fields;
   }
 
-  /** What messages with these fields are counted against, too. */
+  /** What the lines are counted against. */
   get allowance(): Allowance {
     return this.#allowance;
   }

@@ -1,3 +1,4 @@
+import type { Allowance } from './allowance.ts';
 import { HostResource } from './handles.ts';
 import { IncomingBody, OutgoingBody, OutgoingBodyPipe, type BodySource } from './http-body.ts';
 import type { ErrorCode } from './http-error.ts';
@@ -110,18 +111,21 @@ export class IncomingResponse extends HostResource {
 abstract class OutgoingMessage extends HostResource {
   readonly fields: Fields;
   readonly #sizeError: ErrorCode;
+  /** What the message is counted against beside its fields, which may be those of a message that came in. */
+  protected readonly allowance: Allowance;
   #body: OutgoingBodyPipe | null = null;
 
-  constructor(fields: Fields, sizeError: ErrorCode) {
+  constructor(fields: Fields, sizeError: ErrorCode, allowance: Allowance) {
     super();
     this.fields = fields.frozen();
     this.#sizeError = sizeError;
+    this.allowance = allowance;
   }
 
   /** The body can be had once. */
   body(): Result<OutgoingBody, undefined> {
     if (this.#body !== null) return ERR;
-    this.#body = new OutgoingBodyPipe(promisedLength(this.fields), this.#sizeError, this.fields.allowance);
+    this.#body = new OutgoingBodyPipe(promisedLength(this.fields), this.#sizeError, this.allowance);
     return ok(new OutgoingBody(this.#body));
   }
 
@@ -135,8 +139,9 @@ export class OutgoingResponse extends OutgoingMessage {
   override readonly resource = 'wasi:http/types#outgoing-response';
   #status = 200;
 
-  constructor(fields: Fields) {
-    super(fields, { tag: 'HTTP-response-body-size' });
+  /** @param allowance of the guest that makes it */
+  constructor(fields: Fields, allowance: Allowance = fields.allowance) {
+    super(fields, { tag: 'HTTP-response-body-size' }, allowance);
   }
 
   get status(): number {
@@ -158,13 +163,14 @@ export class OutgoingRequest extends OutgoingMessage {
   scheme: Scheme | undefined;
   authority: string | undefined;
 
-  constructor(fields: Fields) {
-    super(fields, { tag: 'HTTP-request-body-size' });
+  /** @param allowance of the guest that makes it */
+  constructor(fields: Fields, allowance: Allowance = fields.allowance) {
+    super(fields, { tag: 'HTTP-request-body-size' }, allowance);
   }
 
   /** What was there before stays counted: to set these again and again is no use that should be cheap. */
   #keep(text: string | undefined): void {
-    if (text !== undefined) this.fields.allowance.take(text.length, 'a part of a request');
+    if (text !== undefined) this.allowance.take(text.length, 'a part of a request');
   }
 
   setMethod(method: Method): Result<undefined, undefined> {

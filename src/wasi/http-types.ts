@@ -161,7 +161,7 @@ const incomingFuncs: Record<string, HostFunction> = {
 };
 
 const outgoingFuncs: Record<string, HostFunction> = {
-  '[constructor]outgoing-request': (_, headers: Fields) => new OutgoingRequest(headers),
+  '[constructor]outgoing-request': (guest, headers: Fields) => new OutgoingRequest(headers, guest.allowance),
   '[method]outgoing-request.body': (_, self: OutgoingRequest) => self.body(),
   '[method]outgoing-request.method': (_, self: OutgoingRequest) => self.method,
   '[method]outgoing-request.set-method': (_, self: OutgoingRequest, method: Method) => self.setMethod(method),
@@ -174,7 +174,7 @@ const outgoingFuncs: Record<string, HostFunction> = {
   '[method]outgoing-request.set-authority': (_, self: OutgoingRequest, authority?: string) =>
     self.setAuthority(authority),
   '[method]outgoing-request.headers': (_, self: OutgoingRequest) => self.fields.frozen(),
-  '[constructor]outgoing-response': (_, headers: Fields) => new OutgoingResponse(headers),
+  '[constructor]outgoing-response': (guest, headers: Fields) => new OutgoingResponse(headers, guest.allowance),
   '[method]outgoing-response.status-code': (_, self: OutgoingResponse) => self.status,
   '[method]outgoing-response.set-status-code': (_, self: OutgoingResponse, status: number) => self.setStatus(status),
   '[method]outgoing-response.headers': (_, self: OutgoingResponse) => self.fields.frozen(),

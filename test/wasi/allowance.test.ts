@@ -7,6 +7,7 @@ import { Fields } from '../../src/wasi/http-fields.ts';
 import { OutgoingRequest } from '../../src/wasi/http-messages.ts';
 import { createHost } from '../../src/wasi/index.ts';
 import { CLOSED, STREAM_CHUNK_BYTES } from '../../src/wasi/io.ts';
+import { requestTo } from '../support/call.ts';
 import { TestGuest, testCall } from './support.ts';
 
 const limit = { code: 'GUEST_LIMIT' };
@@ -140,6 +141,36 @@ suite('a guest', () => {
       guest.guest.end();
       guest.guest.begin(testCall());
     }
+  });
+
+  test('is charged for messages with fields that came in, too', () => {
+    for (const resource of ['outgoing-request', 'outgoing-response']) {
+      const guest = new TestGuest(host);
+      const incoming = guest.guest.handles.add(requestTo('/'));
+      const content = guest.bytes(bytes(STREAM_CHUNK_BYTES));
+      const write = (): unknown => {
+        const fields = guest.handle(`${http}[method]incoming-request.headers`, incoming);
+        const message = guest.handle(`${http}[constructor]${resource}`, fields);
+        const body = guest.call(`${http}[method]${resource}.body`, message) as { val: number };
+        const stream = guest.call(`${http}[method]outgoing-body.write`, body.val) as { val: number };
+        return guest.call('wasi:io/streams#[method]output-stream.blocking-write-and-flush', stream.val, ...content);
+      };
+      for (let body = 0; body < MAX_KEPT_BYTES / STREAM_CHUNK_BYTES; body++) write();
+      assert.throws(write, limit, resource);
+    }
+  });
+
+  test('is charged for the parts of a request with fields that came in, too', () => {
+    const guest = new TestGuest(host);
+    const incoming = guest.guest.handles.add(requestTo('/'));
+    const path = guest.string('/'.repeat(1_000_000));
+    const set = (): unknown => {
+      const fields = guest.handle(`${http}[method]incoming-request.headers`, incoming);
+      const request = guest.handle(`${http}[constructor]outgoing-request`, fields);
+      return guest.call(`${http}[method]outgoing-request.set-path-with-query`, request, 1, ...path);
+    };
+    for (let kept = 0; kept + 1_000_000 <= MAX_KEPT_BYTES; kept += 1_000_000) set();
+    assert.throws(set, limit);
   });
 
   test('is charged for all of its fields together', () => {
