@@ -81,6 +81,10 @@ export class RecordingCall implements Call {
   stdio(_stream: 'stdout' | 'stderr', bytes: Uint8Array): void {
     this.output += Buffer.from(bytes).toString('latin1');
   }
+
+  resume(goOn: () => void): void {
+    goOn();
+  }
 }
 
 /** A request body that is all there. */

@@ -33,6 +33,8 @@ export type ExchangeInput = {
   readonly timer: StartTimer;
   /** The response head is there, or its place was taken by an error: the start is over. */
   readonly onAnswer: () => void;
+  /** The guest has waited: calls `goOn` when it may run again. */
+  readonly onResume: (goOn: () => void) => void;
   /** CPU time that the guest gets: the route's limit or less. */
   readonly cpuMs: number;
 };
@@ -191,6 +193,10 @@ export class Exchange implements Call {
       else this.#trial.lines.push(line);
     });
     this.#output.write(stream, bytes);
+  }
+
+  resume(goOn: () => void): void {
+    this.#input.onResume(goOn);
   }
 
   #incomingRequest(): IncomingRequest {

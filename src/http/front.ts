@@ -148,6 +148,7 @@ export class Front {
       timer,
       cutoff: new Cutoff(),
       leaveCurb: null,
+      chargedMs: 0,
       leaveGate: null,
       isCounted: false,
       isOver: false,

@@ -54,6 +54,8 @@ export type Admitted = {
   readonly cutoff: Cutoff;
   /** To be called when its guest no longer runs; null for a route that is not curbed. */
   leaveCurb: Leave | null;
+  /** Of the CPU time that its guest has used, what its route has been charged for; see {@link Turns}. */
+  chargedMs: number;
   /** Called once, when the guest is done and its slot restored. The response may be on its way. */
   readonly onEnd: () => void;
 };
@@ -144,7 +146,7 @@ export class GuestService {
     const { slot } = acquired;
     const { timer, found } = admitted;
     timer.skip();
-    if (found.route.slowestMs > QUICK_MS) this.departures.flush();
+    this.#letGo(found.route);
     const begun = admitted.leaveCurb === null ? 0 : performance.now();
     const exchange = this.#exchangeOf(acquired, admitted);
     let isOver = true;
@@ -160,7 +162,12 @@ export class GuestService {
     if (isOver) this.#conclude(admitted, slot, failure);
   }
 
-  #exchangeOf({ kind }: Acquired, admitted: Admitted): Exchange {
+  /** A guest of the route is about to run: responses that are ready do not wait for a slow one. */
+  #letGo({ slowestMs }: ServedRoute): void {
+    if (slowestMs > QUICK_MS) this.departures.flush();
+  }
+
+  #exchangeOf({ slot, kind }: Acquired, admitted: Admitted): Exchange {
     const { request, writer, target, found, timer } = admitted;
     const { route } = found;
     return new Exchange({
@@ -178,6 +185,13 @@ export class GuestService {
         timer.finish();
         this.#histograms.record(route.id, kind, timer);
       },
+      onResume: (goOn) => {
+        this.#charge(slot.usedMs, admitted);
+        this.#turns.goOn(route.index, () => {
+          this.#letGo(route);
+          goOn();
+        });
+      },
       cpuMs: this.#curb.limitOf(route.index, route.limits.cpuMs),
     });
   }
@@ -190,7 +204,7 @@ export class GuestService {
     try {
       isServed = exchange.runAtOnce(slot);
     } finally {
-      this.#ran(slot, admitted.found.route);
+      this.#ran(slot, admitted);
     }
     if (isServed) {
       this.#served({ slot, kind }, admitted);
@@ -209,19 +223,27 @@ export class GuestService {
     } catch (error) {
       failure = error;
     }
-    this.#ran(slot, admitted.found.route);
+    this.#ran(slot, admitted);
     if (failure === null) this.#served({ slot, kind }, admitted);
     this.#conclude(admitted, slot, failure);
   }
 
   /** A guest has run, whatever became of it. */
-  #ran(slot: Slot, route: ServedRoute): void {
+  #ran(slot: Slot, admitted: Admitted): void {
+    const { route } = admitted.found;
     const { refusedGrows, cpuMs } = slot.usage;
     if (refusedGrows > 0) this.#counters.add(route.index, 'refusedGrows', refusedGrows);
-    this.#turns.took(route.index, cpuMs);
+    this.#charge(cpuMs, admitted);
+    admitted.chargedMs = 0;
     const known = Number.isFinite(route.slowestMs) ? route.slowestMs : 0;
     route.slowestMs = Math.max(cpuMs, known * SLOWEST_FADES);
     slot.snapshot.waits.ended(slot.hasWaited);
+  }
+
+  /** The guest of a request has used so much until now. */
+  #charge(usedMs: number, admitted: Admitted): void {
+    this.#turns.took(admitted.found.route.index, usedMs - admitted.chargedMs);
+    admitted.chargedMs = usedMs;
   }
 
   /** A guest has served its request. */

@@ -16,8 +16,11 @@ const MEMORY_MS = 1000;
 
 type Start = () => void;
 
+/** Who waits of one route. Those that had begun come first: each holds a slot. Not both lists are empty. */
+type Queue = { readonly begun: Start[]; readonly fresh: Start[] };
+
 /**
- * Lets guests start. A guest runs until it waits or returns, and nothing else does meanwhile. Without turns a thread would
+ * Lets guests start, and go on when they have waited. A guest runs until it waits or returns, and nothing else does meanwhile. Without turns a thread would
  * run all that have come, one after the other, before it hears of the next request: fifty that are stopped after 50 ms each
  * are 2.5 s. Of those that wait, the route starts next that took the least time, so that a route whose requests are short
  * waits for the guest that runs and for little else.
@@ -27,6 +30,7 @@ type Start = () => void;
 export class Turns {
   readonly #now: () => number;
   readonly #afterSockets: (work: () => void) => void;
+  readonly #afterMicrotasks: (work: () => void) => void;
   /** When the first guest of this turn started; null before it has. */
   #begunMs: number | null = null;
   #isScheduled = false;
@@ -34,8 +38,7 @@ export class Turns {
   #hasArrivals = false;
   /** Turns in which nobody has started because more connections came. */
   #looks = 0;
-  /** Who waits, by route. No list is empty. */
-  readonly #waiting = new Map<number, Start[]>();
+  readonly #waiting = new Map<number, Queue>();
   #isStarting = false;
   /**
    * The time that each route took since there are some that wait, in milliseconds; one that comes later begins with what
@@ -49,13 +52,16 @@ export class Turns {
   /**
    * @param now milliseconds
    * @param afterSockets calls back when the event loop has looked at its sockets, in the order of the calls
+   * @param afterMicrotasks calls back when all microtasks have run
    */
   constructor(
     now: () => number = () => performance.now(),
     afterSockets: (work: () => void) => void = (work) => void setImmediate(work),
+    afterMicrotasks: (work: () => void) => void = (work) => queueMicrotask(() => process.nextTick(work)),
   ) {
     this.#now = now;
     this.#afterSockets = afterSockets;
+    this.#afterMicrotasks = afterMicrotasks;
   }
 
   /** Whether somebody waits. */
@@ -66,13 +72,19 @@ export class Turns {
   /** Starts a guest of the route: here and now if it may, else in its turn. */
   take(route: number, start: Start): void {
     if (this.#waiting.size === 0 && this.#hasTime()) start();
-    else this.#wait(route, start);
+    else this.#wait(route, 'fresh', start);
   }
 
   /** For one that had its turn and waited for something else since. */
   again(route: number, start: Start): void {
     if (this.#hasTime()) start();
-    else this.#wait(route, start);
+    else this.#wait(route, 'fresh', start);
+  }
+
+  /** Lets a guest go on that has run and waited. @param goOn has it run in the microtasks that follow */
+  goOn(route: number, goOn: Start): void {
+    if (this.#waiting.size === 0 && this.#hasTime()) goOn();
+    else this.#wait(route, 'begun', goOn);
   }
 
   /** Whether another guest may start in this turn. Begins the turn with the first. */
@@ -101,15 +113,15 @@ export class Turns {
     this.#hasArrivals = true;
   }
 
-  #wait(route: number, start: Start): void {
+  #wait(route: number, list: keyof Queue, start: Start): void {
     if (this.#waiting.size === 0 && this.#now() - this.#waitedMs > MEMORY_MS) this.#forget();
-    const others = this.#waiting.get(route);
-    if (others !== undefined) {
-      others.push(start);
-    } else {
-      this.#waiting.set(route, [start]);
+    let queue = this.#waiting.get(route);
+    if (queue === undefined) {
+      queue = { begun: [], fresh: [] };
+      this.#waiting.set(route, queue);
       this.#taken.set(route, Math.max(this.#taken.get(route) ?? 0, this.#virtualMs));
     }
+    queue[list].push(start);
     this.#tryLater();
   }
 
@@ -129,20 +141,29 @@ export class Turns {
   readonly #startWaiting = (): void => {
     this.#isStarting = false;
     try {
-      while (this.#waiting.size > 0 && this.#looks === 0 && this.#hasTime()) this.#startNext();
+      while (this.#waiting.size > 0 && this.#looks === 0 && this.#hasTime()) {
+        if (this.#startNext() === 'fresh') continue;
+        // How long it takes is known when it has gone on.
+        this.#isStarting = true;
+        this.#afterMicrotasks(this.#startWaiting);
+        return;
+      }
     } finally {
       if (this.#waiting.size > 0) this.#tryLater();
     }
   };
 
-  #startNext(): void {
+  /** @returns what was started */
+  #startNext(): keyof Queue {
     const route = this.#nextRoute();
-    const starts = this.#waiting.get(route) as Start[];
-    const start = starts.shift() as Start;
+    const { begun, fresh } = this.#waiting.get(route) as Queue;
     this.#virtualMs = this.#taken.get(route) as number;
-    if (starts.length === 0) this.#waiting.delete(route);
+    if (begun.length + fresh.length === 1) this.#waiting.delete(route);
     this.#waitedMs = this.#now();
-    start();
+    const goOn = begun.shift();
+    if (goOn === undefined) (fresh.shift() as Start)();
+    else goOn();
+    return goOn === undefined ? 'fresh' : 'begun';
   }
 
   #forget(): void {

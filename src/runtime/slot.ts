@@ -86,6 +86,11 @@ export class Slot {
     return this.#snapshot;
   }
 
+  /** CPU time that the request in the slot has used until it last waited, in milliseconds. */
+  get usedMs(): number {
+    return this.#account.usedMs;
+  }
+
   /** Of the last request. */
   get usage(): RequestUsage {
     return this.#usage;

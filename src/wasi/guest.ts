@@ -37,6 +37,8 @@ export interface Call {
   fetch(exchange: OutgoingExchange): Result<FutureIncomingResponse, ErrorCode>;
   /** Bytes that the guest wrote to stdout or stderr. Copied before return. */
   stdio(stream: 'stdout' | 'stderr', bytes: Uint8Array): void;
+  /** What the guest has waited for is there. Calls `goOn` when the guest may run again; it does so in the microtasks after. */
+  resume(goOn: () => void): void;
 }
 
 /** What counts the time in which a guest runs, and says when it is over. */
@@ -136,7 +138,9 @@ export class Guest {
   abort(reason: ThawError): void {
     if (this.#call === null || this.#aborted !== null) return;
     this.#aborted = reason;
-    this.#rejectSuspended?.(reason);
+    const reject = this.#rejectSuspended;
+    this.#rejectSuspended = null;
+    reject?.(reason);
   }
 
   /** Throws the reason when the request was aborted or its time is over. Every host call begins with this. */
@@ -145,20 +149,28 @@ export class Guest {
     if (this.clock.isOver) throw new CpuTimeExceeded(this.clock);
   }
 
-  /** Waits for `work` on behalf of the suspended guest; rejects at once when the request is aborted meanwhile. */
+  /**
+   * Waits for `work` on behalf of the suspended guest, and then until it may run again; rejects at once when the request is
+   * aborted meanwhile.
+   */
   suspend(work: Promise<unknown>): Promise<void> {
     this.checkAborted();
     invariant(this.#mode === 'waiting', 'a guest that runs at once is stopped before it waits');
+    const { call } = this;
     return new Promise((resolve, reject) => {
-      // Work that outlives its abort may settle while the guest is suspended again, in another request even.
-      const settle = (then: () => void) => () => {
-        if (this.#rejectSuspended === reject) this.#rejectSuspended = null;
-        then();
-      };
       this.#rejectSuspended = reject;
+      // Work that outlives its abort may settle while the guest is suspended again, in another request even.
+      const goOn = (settle: () => void): void => {
+        if (this.#rejectSuspended !== reject) return;
+        this.#rejectSuspended = null;
+        settle();
+      };
+      const settled = (settle: () => void): void => {
+        if (this.#rejectSuspended === reject) call.resume(() => goOn(settle));
+      };
       work.then(
-        settle(() => resolve()),
-        (error: unknown) => settle(() => reject(error))(),
+        () => settled(resolve),
+        (error: unknown) => settled(() => reject(error)),
       );
     });
   }

@@ -53,6 +53,7 @@ async function run(serve: Serve, { method = 'GET', body, limit = 100 }: Sent = {
       onLine: () => {},
       timer: new StartTimer(),
       onAnswer: () => {},
+      onResume: (goOn) => goOn(),
       cpuMs: 50,
     });
     const end = (outcome: unknown): void => {
@@ -181,6 +182,7 @@ async function runAtOnce(attempt: Attempt, later: Serve = () => assert.fail('it 
       onLine: ({ line }) => events.push(line),
       timer: new StartTimer(),
       onAnswer: () => events.push('answered'),
+      onResume: (goOn) => goOn(),
       cpuMs: 50,
     });
     const both = Object.assign(slotOf(later), { serveAtOnce: (call: Call) => attempt(call) });

@@ -55,3 +55,24 @@ for (const [what, host, path, answer] of [
     assert.ok(took < TOGETHER_MS, `${took} ms`);
   });
 }
+
+test('guests that go on after waiting take turns with those of other routes', async () => {
+  const napping = 20;
+  const answered = { naps: 0, between: 0 };
+  // All of them wake at the same time, and are busy for a while each.
+  const naps = concurrently(napping, napping, async () => {
+    const received = await node.send('/wait?ms=100&busy=20', { host: 'as.test', agent });
+    answered.naps++;
+    return received;
+  });
+  while (answered.naps < napping) {
+    const { status } = await node.send('/hello', { host: 'js.test', agent });
+    assert.equal(status, 200);
+    if (answered.naps > 0 && answered.naps < napping) answered.between++;
+  }
+  assert.deepEqual([...new Set((await naps).map(({ status, text }) => `${status} ${text}`))], ['200 waited\n']);
+  assert.ok(
+    answered.between >= napping / 4,
+    `${answered.between} others were answered while ${napping} guests went on`,
+  );
+});

@@ -248,3 +248,69 @@ suite('a guest that runs at once', () => {
     await settled();
   });
 });
+
+suite('a guest that has waited', () => {
+  const block = 'wasi:io/poll#[method]pollable.block';
+
+  /** A guest that waits, and what its request was asked for letting it go on. */
+  function waiting(): { guest: Waiter; later: Promise<unknown>; asked: (() => void)[]; outcome: () => string } {
+    const asked: (() => void)[] = [];
+    const guest = new Waiter('waiting', { ...READY, pollable: false }, { resume: (goOn) => asked.push(goOn) });
+    const later = guest.call(block, guest.pollable) as Promise<unknown>;
+    let outcome = 'waits';
+    later.then(
+      () => (outcome = 'went on'),
+      (error: unknown) => (outcome = String(error)),
+    );
+    return { guest, later, asked, outcome: () => outcome };
+  }
+
+  test('goes on when its request lets it, and not before', async () => {
+    const { guest, later, asked, outcome } = waiting();
+    await settled();
+    assert.equal(asked.length, 0);
+    guest.gate.turnOn();
+    await settled();
+    assert.deepEqual([asked.length, outcome()], [1, 'waits']);
+    asked[0]?.();
+    assert.equal(await later, undefined);
+    assert.equal(outcome(), 'went on');
+  });
+
+  test('is stopped by an abort while it waits to go on', async () => {
+    const { guest, later, asked, outcome } = waiting();
+    guest.gate.turnOn();
+    await settled();
+    const reason = new ThawError('GUEST_EXITED', 'for the test');
+    guest.guest.abort(reason);
+    await assert.rejects(later, reason);
+    asked[0]?.();
+    await settled();
+    assert.equal(outcome(), String(reason));
+  });
+
+  test('of an aborted request neither asks to go on nor wakes the next request', async () => {
+    for (const isAsked of [true, false]) {
+      const { guest, later, asked } = waiting();
+      if (isAsked) guest.gate.turnOn();
+      await settled();
+      guest.guest.abort(new ThawError('GUEST_EXITED', 'for the test'));
+      await assert.rejects(later);
+      guest.guest.end();
+      const next: (() => void)[] = [];
+      guest.guest.begin(testCall({ resume: (goOn) => next.push(goOn) }));
+      const gate = new Switch();
+      const second = guest.call(block, guest.guest.handles.add(new Pollable(gate))) as Promise<unknown>;
+      let isOver = false;
+      void second.then(() => (isOver = true));
+      guest.gate.turnOn();
+      for (const goOn of asked) goOn();
+      await settled();
+      assert.deepEqual([asked.length, next.length, isOver], [isAsked ? 1 : 0, 0, false]);
+      gate.turnOn();
+      await settled();
+      next[0]?.();
+      assert.equal(await second, undefined);
+    }
+  });
+});

@@ -44,6 +44,7 @@ export const testCall = (parts: Partial<Call> = {}): Call => ({
   respond: () => {},
   fetch: () => err({ tag: 'HTTP-request-denied' }),
   stdio: () => {},
+  resume: (goOn) => goOn(),
   ...parts,
 });
 

@@ -88,10 +88,13 @@ function leak(): string {
   return "leaked\n";
 }
 
+/** Waits, and is busy after that. */
 function wait(path: string): string {
   const pollable = wasi.subscribeDuration(<u64>queryNumber(path, "ms", 10) * 1000000);
   wasi.pollableBlock(pollable);
   wasi.dropPollable(pollable);
+  const busyUntil = wasi.now() + <u64>queryNumber(path, "busy", 0) * 1000000;
+  while (wasi.now() < busyUntil) {}
   return "waited\n";
 }
 

@@ -97,6 +97,9 @@ export declare function dropPollable(self: i32): void;
 @external("wasi:io/poll@0.2.10", "poll")
 export declare function poll(list: usize, len: usize, ret: usize): void;
 
+@external("wasi:clocks/monotonic-clock@0.2.10", "now")
+export declare function now(): u64;
+
 @external("wasi:clocks/monotonic-clock@0.2.10", "subscribe-duration")
 export declare function subscribeDuration(nanoseconds: u64): i32;
 
