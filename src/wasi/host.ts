@@ -4,7 +4,8 @@ import type { CoreFuncType, InterfaceName } from '../wasm/plan.ts';
 import type { Abi, CoreValue } from './abi.ts';
 import type { Guest } from './guest.ts';
 import { alignTo, flatten, layoutOf, loweredShape, type LoweredShape } from './layout.ts';
-import { flatLifter, flatLowerer, loader, storer, type Load } from './values.ts';
+import { flatLifter, flatLowerer } from './flat-values.ts';
+import { loader, storer, type Load } from './stored-values.ts';
 import { parseInterface, type WitFunc, type WitInterface, type WitType } from './wit.ts';
 
 /** The implementation of one WIT function: the guest first, then the lifted parameters. */

@@ -3,7 +3,7 @@ import { suite, test } from 'node:test';
 import * as fc from 'fast-check';
 import { Abi, MAX_LIFTED_BYTES, type Realloc } from '../../src/wasi/abi.ts';
 import { HandleTable } from '../../src/wasi/handles.ts';
-import { flatLifter } from '../../src/wasi/values.ts';
+import { flatLifter } from '../../src/wasi/flat-values.ts';
 import type { StringEncoding } from '../../src/wasm/plan.ts';
 import { wellFormed } from './samples.ts';
 import { Arena, ENCODINGS, WASM_PAGE } from './support.ts';

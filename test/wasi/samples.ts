@@ -1,7 +1,7 @@
 import * as fc from 'fast-check';
 import type { Abi, CoreValue } from '../../src/wasi/abi.ts';
 import { casesOf, flatten, layoutOf, type FlatType } from '../../src/wasi/layout.ts';
-import { storer } from '../../src/wasi/values.ts';
+import { storer } from '../../src/wasi/stored-values.ts';
 import type { WitType } from '../../src/wasi/wit.ts';
 
 /** A value of a type as the host sees it, and what the specification's `lower_flat` makes of it. */

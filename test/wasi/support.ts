@@ -4,7 +4,8 @@ import { Guest, type Call } from '../../src/wasi/guest.ts';
 import { HandleTable } from '../../src/wasi/handles.ts';
 import type { Host } from '../../src/wasi/host.ts';
 import { alignTo, layoutOf, loweredShape } from '../../src/wasi/layout.ts';
-import { err, loader } from '../../src/wasi/values.ts';
+import { loader } from '../../src/wasi/stored-values.ts';
+import { err } from '../../src/wasi/values.ts';
 import type { WitType } from '../../src/wasi/wit.ts';
 import type { StringEncoding } from '../../src/wasm/plan.ts';
 
