@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from 'node:http';
 import type { Logger } from 'pino';
 import type { EdgeConfig, RouteConfig } from '../config/schema.ts';
-import { ThawError, messageOf } from '../errors.ts';
+import { ThawError, messageOf, type ErrorCode } from '../errors.ts';
 import type { StartupHistograms } from '../metrics/histograms.ts';
 import type { RouteCounters } from '../metrics/route-counters.ts';
 import { StartTimer } from '../metrics/phases.ts';
@@ -15,7 +15,7 @@ import { MethodNotAllowed, RETRY_AFTER, publicText } from './failures.ts';
 import { GuestService, type Admitted, type ServedRoute } from './guest-service.ts';
 import { createListener } from './listener.ts';
 import { Outbound } from './outbound.ts';
-import { LINGER_BYTES, discardRest, hasBody } from './request-body.ts';
+import { LINGER_BYTES, LINGER_MS, discardRest, hasBody } from './request-body.ts';
 import { ResponseWriter } from './response-writer.ts';
 import { createRouter, type Found, type Router } from './router.ts';
 import { cutSlowReader } from './slow-reader.ts';
@@ -30,6 +30,9 @@ type Visit = Admitted & {
   isCounted: boolean;
   isOver: boolean;
 };
+
+/** Refusals behind which a connection has no future: the rest of a body may follow, or the node is going. */
+const LAST_CODES: ReadonlySet<ErrorCode> = new Set(['REQUEST_BODY_SLOW', 'DRAINING']);
 
 export type FrontInput = {
   readonly config: EdgeConfig;
@@ -50,6 +53,7 @@ export type FrontInput = {
 /** The data listener: from a request to a slot and back. */
 export class Front {
   readonly server: Server;
+  readonly #lastResponses: () => void;
   readonly #guests: GuestService;
   readonly #log: Logger;
   readonly #router: Router<ServedRoute>;
@@ -84,12 +88,14 @@ export class Front {
         slowestMs: Number.POSITIVE_INFINITY,
       })),
     );
-    this.server = createListener({
+    const listener = createListener({
       connections,
       log,
       longestWallMs: Math.max(...config.routes.map(({ limits }) => limits.wallMs)),
       handle: (request, response, onAccepted) => this.#handle(request, response, onAccepted),
     });
+    this.server = listener.server;
+    this.#lastResponses = listener.lastResponses;
     this.server.on('connection', () => this.#guests.connected());
   }
 
@@ -101,6 +107,7 @@ export class Front {
     this.#draining = true;
     this.server.close();
     this.server.closeIdleConnections();
+    this.#lastResponses();
     if (this.#total > 0) await this.#untilIdle(timeoutMs);
     const left = this.#total;
     this.server.closeAllConnections();
@@ -127,12 +134,14 @@ export class Front {
       const admission = admissionOf(request);
       if (admission.kind === 'node') {
         answerForNode(request, response);
+        cutSlowReader(response, LINGER_MS);
         return;
       }
       target = admission;
       found = this.#admit(request, target);
     } catch (error) {
       this.#refuse(writer, error, onAccepted !== undefined);
+      cutSlowReader(response, LINGER_MS);
       return;
     }
     timer.mark('route');
@@ -237,7 +246,7 @@ export class Front {
     // Its next bytes could be the body or the next request.
     if (isExpecting) headers['connection'] = 'close';
     // Nor is it known after a head that breaks the rules, but the client may be writing: it shall get to read this.
-    if (error instanceof HeadRefused || refusal.code === 'REQUEST_BODY_SLOW') writer.closeAfter();
+    if (error instanceof HeadRefused || LAST_CODES.has(refusal.code)) writer.closeAfter();
     writer.fail(refusal.status, publicText(refusal), headers);
   }
 

@@ -23,12 +23,24 @@ export type ListenerInput = {
   readonly handle: (request: IncomingMessage, response: ServerResponse, onAccepted?: () => void) => void;
 };
 
+export type Listener = {
+  readonly server: Server;
+  /**
+   * The response that each connection has under way is its last: a client that goes on to send requests shall take
+   * another connection. One whose head is out stays as it is.
+   */
+  readonly lastResponses: () => void;
+};
+
+/** The latest response, how many there were, and how many requests came behind the last one. */
+type Connection = { last: ServerResponse; count: number; ignored: number };
+
 /**
  * Node's HTTP server with the limits that hold before there is a request: on connections, and on the time in which a
  * request must arrive. Nothing here is ever lenient (`insecureHTTPParser`), and nothing upgrades: a request that asks
  * for an upgrade is served as if it had not (RFC 9110, section 7.8), so that no other protocol gets past the routes.
  */
-export function createListener({ connections, log, longestWallMs, handle }: ListenerInput): Server {
+export function createListener({ connections, log, longestWallMs, handle }: ListenerInput): Listener {
   const server = createServer({
     headersTimeout: HEADERS_TIMEOUT_MS,
     // A guest that waits for a body is ended by its route's limit; this is for bodies that nobody reads.
@@ -40,15 +52,20 @@ export function createListener({ connections, log, longestWallMs, handle }: List
   });
   // Node would drop those above its limit in silence, a second Host among them; 16 KiB hold 4,000 at most.
   server.maxHeadersCount = 0;
-  const served = new WeakMap<Duplex, { last: ServerResponse; count: number }>();
+  const served = new Map<Duplex, Connection>();
   /** Behind a response that is the last of its connection nothing is served: it may be what the last one smuggled. */
   const isNext = ({ socket }: IncomingMessage, response: ServerResponse): boolean => {
     const connection = served.get(socket);
     if (connection === undefined) {
-      served.set(socket, { last: response, count: 1 });
+      served.set(socket, { last: response, count: 1, ignored: 0 });
+      socket.once('close', () => served.delete(socket));
       return true;
     }
-    if (!connection.last.shouldKeepAlive) return false;
+    if (!connection.last.shouldKeepAlive) {
+      // Node keeps each of them until the last response has been sent.
+      if (++connection.ignored > MAX_REQUESTS_PER_CONNECTION) socket.destroy();
+      return false;
+    }
     connection.last = response;
     if (++connection.count === MAX_REQUESTS_PER_CONNECTION) response.shouldKeepAlive = false;
     return true;
@@ -58,11 +75,24 @@ export function createListener({ connections, log, longestWallMs, handle }: List
   });
   // A body that will be refused is not asked for.
   server.on('checkContinue', (request, response) => {
-    if (isNext(request, response)) handle(request, response, () => response.writeContinue());
+    if (!isNext(request, response)) return;
+    inTurn(response, () => handle(request, response, () => response.writeContinue()));
   });
   server.on('connect', ({ socket }: IncomingMessage) => refuseTunnel(socket, served.get(socket)?.last));
   limitConnections(server, connections, log);
-  return server;
+  const lastResponses = (): void => {
+    for (const { last } of served.values()) if (!last.headersSent) last.shouldKeepAlive = false;
+  };
+  return { server, lastResponses };
+}
+
+/**
+ * Waits until the responses before this one have left. What is written to one that waits behind others, Node may send
+ * behind its head: a `100 Continue` would be the beginning of the body.
+ */
+function inTurn(response: ServerResponse, work: () => void): void {
+  if (response.socket === null) response.once('socket', () => process.nextTick(work));
+  else work();
 }
 
 /** The answer to CONNECT. Node hands over the bare socket; an answer before those that are due would be taken for one of them. */

@@ -284,6 +284,18 @@ describe('slow clients', { concurrency: true }, () => {
     assert.ok(connection.received.length < 64 * 1_048_576);
   });
 
+  test('a client that does not read what it is refused with is cut off', async () => {
+    const connection = await node.connect();
+    connection.socket.pause();
+    // Together the answers are more than the system buffers for a connection.
+    const refused = head(`GET /${'a'.repeat(15_000)} HTTP/1.1`, 'host: nowhere.test');
+    for (let sent = 0; sent < 900; sent++) connection.socket.write(refused);
+    await sleep(8500);
+    connection.socket.resume();
+    const life = await lifeOf(connection);
+    assert.ok(life < 1000, `${life} ms`);
+  });
+
   for (const [threads, limits] of [
     [2, { connections_per_address: 20 }],
     [1, { connections: 20, connections_per_address: 0 }],

@@ -123,6 +123,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     idle.writeLines('GET /hello HTTP/1.1', 'host: as.test', '');
     await idle.until(/AssemblyScript\n$/);
     const inFlight = node.send('/wait?ms=700', { host: 'as.test' });
+    const kept = await node.connect();
+    kept.writeLines('GET /wait?ms=700 HTTP/1.1', 'host: as.test', '');
     const streaming = await node.connect();
     streaming.writeLines('POST /echo HTTP/1.1', 'host: as.test', 'transfer-encoding: chunked', '', '3', 'one');
     await streaming.until(/one/);
@@ -136,6 +138,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     await streaming.until(/two\r\n0\r\n\r\n$/);
     const { status, text } = await inFlight;
     assert.deepEqual([status, text], [200, 'waited\n']);
+    // Its client shall take its next request to another node.
+    assert.match(await kept.untilClosed(), /^HTTP\/1\.1 200 OK\r\n[^]*connection: close\r\n[^]*waited\n$/i);
     const { code } = await node.exited();
     assert.equal(code, 0);
   });
