@@ -76,7 +76,7 @@ export class Outbound {
         origin: `${target.scheme}://${target.host}:${target.port}`,
         path: pathOf(request),
         method: methodText(request.method),
-        headers: [...request.fields.raw],
+        headers: headersOf(request),
         body: request.pipe === null ? null : pipeBody(request.pipe),
         headersTimeout: milliseconds(options?.firstByteTimeout, DEFAULT_RESPONSE_MS),
         bodyTimeout: milliseconds(options?.betweenBytesTimeout, DEFAULT_BETWEEN_BYTES_MS),
@@ -114,6 +114,18 @@ function targetOf({ scheme, authority }: OutgoingRequest): OutboundTarget | null
   if (authority === undefined) return null;
   const name = scheme === undefined ? 'https' : scheme.tag === 'other' ? String(scheme.val) : scheme.tag;
   return outboundTarget(name, authority);
+}
+
+/**
+ * The header lines, without `Expect`: undici refuses it, and sends a body without waiting to be told. A guest that passes
+ * on what its client sent has it from curl, for one.
+ */
+function headersOf({ fields }: OutgoingRequest): string[] {
+  if (!fields.has('expect')) return [...fields.raw];
+  return fields
+    .entries()
+    .filter(([name]) => name.toLowerCase() !== 'expect')
+    .flat();
 }
 
 function pathOf({ pathWithQuery }: OutgoingRequest): string {

@@ -147,6 +147,23 @@ test('a server that resets, ends or does not speak HTTP is an error of its own k
   assert.equal(await failure(requestTo(garbling.authority, { scheme: 'HTTPS' })), 'TLS-protocol-error');
 });
 
+test('a guest may pass on that its client waited to send its body', async () => {
+  let received = '';
+  const peer = await Peer.listen((socket) => {
+    socket.setEncoding('latin1').once('data', (head: string) => {
+      received = head;
+      socket.write('HTTP/1.1 204 No Content\r\n\r\n');
+    });
+  });
+  const headers = [
+    ['Expect', '100-continue'],
+    ['x-one', '1'],
+  ] as const;
+  assert.equal((await response(requestTo(peer.authority, { headers }))).status, 204);
+  assert.match(received, /\r\nx-one: 1\r\n/);
+  assert.doesNotMatch(received, /expect/i);
+});
+
 test('an address on which nobody listens refuses', async () => {
   const server = createServer().listen(0, '127.0.0.1');
   await once(server, 'listening');
