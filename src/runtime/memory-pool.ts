@@ -1,4 +1,5 @@
 import { expectNewMemories } from './collector.ts';
+import { MappingBudget, mappingsOfThread } from './mapping-budget.ts';
 import type { Restorer } from './slot-memory.ts';
 import { SlotMemory } from './slot-memory.ts';
 
@@ -8,11 +9,14 @@ import { SlotMemory } from './slot-memory.ts';
  */
 export class MemoryPool {
   readonly #restorer: Restorer;
+  readonly #budget: MappingBudget;
   readonly #free: SlotMemory[] = [];
   #created = 0;
 
-  constructor(restorer: Restorer) {
+  /** @param threads that have pools of their own in this process */
+  constructor(restorer: Restorer, threads = 1) {
     this.#restorer = restorer;
+    this.#budget = new MappingBudget(mappingsOfThread(threads));
   }
 
   /** Memories made since the start, in use and free. */
@@ -42,7 +46,7 @@ export class MemoryPool {
 
   #create(pages: number): SlotMemory {
     expectNewMemories();
-    const memory = new SlotMemory(pages, this.#restorer);
+    const memory = new SlotMemory(pages, this.#restorer, this.#budget);
     this.#created++;
     return memory;
   }

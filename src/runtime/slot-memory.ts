@@ -3,6 +3,7 @@ import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { DirtyPages } from './dirty-pages.ts';
 import { copyPiece, type BaseLayer, type MemoryImage, type Piece } from './image.ts';
 import { addressOf, adviseSmallPages, dropPages, kernelPageBytes, mapFile, mapZeroes, threadFaults } from './libc.ts';
+import { MappingBudget, mappingsOfThread } from './mapping-budget.ts';
 
 /**
  * How a memory is brought back to its snapshot.
@@ -47,8 +48,9 @@ type Mapping =
  */
 const RESTORES_UNTIL_MAPPED = 16;
 
-/** Each run is a mapping of its own, of which Linux allows 65,530 a process (vm.max_map_count). */
+/** Each run is a mapping of its own, with one behind it, and there are only so many; see mapping-budget.ts. */
 const MAX_MAPPED_RUNS = 256;
+const MAPPINGS_PER_RUN = 2;
 
 /** What brings private runs to an image, as long as its delta is kept: pieces of it. */
 type Plan = {
@@ -71,9 +73,12 @@ const KEPT_PLANS = 2;
 export class SlotMemory {
   readonly memory: WebAssembly.Memory;
   readonly #restorer: Restorer;
+  readonly #budget: MappingBudget;
   #bytes: Buffer;
   #address: bigint;
   #mapping: Mapping = { kind: 'zeroes' };
+  /** What the overlay has of the budget. */
+  #mappings = 0;
   /** 4 KiB pages that were the memory's own after the last restore: copies, not the mapped file. */
   #privatePages = 0;
   /** The image that the memory was last brought to, and how often in a row. */
@@ -85,16 +90,18 @@ export class SlotMemory {
   #faults: number | null = null;
   /** The last ones first. */
   #plans: readonly Plan[] = [];
-  /** False once the kernel has refused so many mappings. */
+  /** False once mapping a delta has failed. */
   #canOverlay = true;
 
   /**
    * @param pages initial size in 64 KiB pages
+   * @param budget of all memories of the thread
    * @throws ThawError OUT_OF_ADDRESS_SPACE when V8 cannot reserve another memory
    */
-  constructor(pages: number, restorer: Restorer) {
+  constructor(pages: number, restorer: Restorer, budget = new MappingBudget(mappingsOfThread())) {
     this.memory = newMemory(pages);
     this.#restorer = restorer;
+    this.#budget = budget;
     this.#bytes = Buffer.from(this.memory.buffer);
     this.#address = this.#locate();
   }
@@ -165,19 +172,18 @@ export class SlotMemory {
     this.#ensure(pages);
     if (this.bytes.length === 0) return;
     if (this.#restorer.tier === 'copy') this.bytes.fill(0);
-    else mapZeroes(this.#mapAddress(), this.bytes.length);
-    this.#mapping = { kind: 'zeroes' };
-    this.#image = null;
-    this.#known = null;
-    this.#plans = [];
-    this.#privatePages = 0;
+    else this.#mapZeroes();
+    this.#forget();
   }
 
   /** Nobody holds it: its pages go back to the kernel, where it is mapped. */
   rest(): void {
     if (this.#restorer.tier === 'copy' || this.bytes.length === 0) return;
-    mapZeroes(this.#mapAddress(), this.bytes.length);
-    this.#mapping = { kind: 'zeroes' };
+    this.#mapZeroes();
+    this.#forget();
+  }
+
+  #forget(): void {
     this.#image = null;
     this.#known = null;
     this.#plans = [];
@@ -210,8 +216,7 @@ export class SlotMemory {
     this.#known = null;
     const { base } = image;
     if (base === null || base.bytes.length === 0) {
-      mapZeroes(this.#mapAddress(), this.bytes.length);
-      this.#mapping = { kind: 'zeroes' };
+      this.#mapZeroes();
       return image.applyDelta(this.bytes);
     }
     this.#mapBase(base);
@@ -223,17 +228,27 @@ export class SlotMemory {
     return image.applyDelta(this.bytes);
   }
 
+  /** Zeroes everywhere, whatever was mapped. */
+  #mapZeroes(): void {
+    mapZeroes(this.#mapAddress(), this.bytes.length);
+    this.#mapping = { kind: 'zeroes' };
+    this.#budget.give(this.#mappings);
+    this.#mappings = 0;
+  }
+
   #mapBase({ bytes, fd }: BaseLayer): void {
-    const address = this.#mapAddress();
-    mapZeroes(address, this.bytes.length);
+    this.#mapZeroes();
     // The kernel fills the last page of a file with zeroes up to its own page size.
-    mapFile(address, roundUp(bytes.length, kernelPageBytes()), fd);
+    mapFile(this.#mapAddress(), roundUp(bytes.length, kernelPageBytes()), fd);
   }
 
   /** Maps the delta's pages over the base where the kernel's pages are as small. @returns whether it did */
   #overlay({ deltaFile, base }: MemoryImage): boolean {
     const canMap = this.#canOverlay && kernelPageBytes() === IMAGE_PAGE_BYTES && base !== null;
     if (!canMap || deltaFile === null || deltaFile.runs.length > MAX_MAPPED_RUNS) return false;
+    const mappings = deltaFile.runs.length * MAPPINGS_PER_RUN;
+    if (!this.#budget.take(mappings)) return false;
+    this.#mappings = mappings;
     const address = this.#mapAddress();
     try {
       deltaFile.use((fd) => {
@@ -246,7 +261,7 @@ export class SlotMemory {
       });
       return true;
     } catch {
-      // No more mappings, or the object is gone from the store. The delta in memory does as well.
+      // The object is gone from the store, or the kernel refuses. The delta in memory does as well.
       this.#canOverlay = false;
       this.#mapBase(base);
       return false;

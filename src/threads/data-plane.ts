@@ -33,7 +33,7 @@ export class DataPlane implements Plane {
     const slotEnvironment = {
       host: createHost(),
       control: new ControlMemory(control),
-      memories: new MemoryPool(createRestorer(restoreTier)),
+      memories: new MemoryPool(createRestorer(restoreTier), threads),
     };
     const loader = new SnapshotLoader(this.#store);
     this.#digests = new Set(digests.values());

@@ -4,6 +4,7 @@ import { describe, test } from 'node:test';
 import * as fc from 'fast-check';
 import type { DirtyPages } from '../../src/runtime/dirty-pages.ts';
 import { addressOf, kernelPageBytes } from '../../src/runtime/libc.ts';
+import { MappingBudget } from '../../src/runtime/mapping-budget.ts';
 import { createRestorer } from '../../src/runtime/restore-tier.ts';
 import { SlotMemory, type Restorer } from '../../src/runtime/slot-memory.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../../src/snapshot/manifest.ts';
@@ -63,6 +64,8 @@ function flagsAt(address: bigint): string {
   }
   return 'not mapped';
 }
+
+const mappingCount = (): number => readFileSync('/proc/self/maps', 'latin1').split('\n').length;
 
 /** Names pages in groups of four, as a kernel with pages of 16 KiB would. */
 const coarse = (dirty: DirtyPages): DirtyPages => ({
@@ -257,6 +260,32 @@ for (const tier of ['scan', 'pagemap'] as const) {
       memory.restore(named('otherOnBase').image);
       assertHolds(memory, named('otherOnBase'), 'switched');
     });
+
+    test(
+      'deltas of all memories take so many mappings and no more; one that rests leaves its own to others',
+      { skip: kernelPageBytes() !== 4096 },
+      () => {
+        // Runs: 0-1, 5, 36-37, 90, last.
+        const budget = new MappingBudget(2 * 5 * 2);
+        const all = [1, 2, 3].map(() => new SlotMemory(PAGES, createRestorer(tier), budget));
+        const [first, , third] = all as [SlotMemory, SlotMemory, SlotMemory];
+        const copies = (): number[] => all.map((memory) => memory.restore(image));
+        const before = mappingCount();
+        assert.deepEqual(copies(), [0, 0, image.deltaPages.length]);
+        assert.ok(mappingCount() - before < 30, 'the third has none');
+        for (let time = 0; time < 20; time++) third.restore(image);
+        assert.deepEqual(copies(), [0, 0, image.deltaPages.length]);
+        // Mapped anew, and not counted twice.
+        first.clear(PAGES);
+        first.restore(image);
+        first.restore(named('zero').image);
+        third.rest();
+        assert.equal(third.restore(image), 0);
+        first.rest();
+        assert.deepEqual(copies(), [image.deltaPages.length, 0, 0]);
+        for (const memory of all) assertHolds(memory, named('onBase'), 'restored');
+      },
+    );
 
     test('a request that writes where the last one wrote needs no scan, one that writes elsewhere does', () => {
       const restorer = createRestorer(tier);
