@@ -1,6 +1,6 @@
 import { ThawError, invariant } from '../errors.ts';
 import type { CanonOptions, CoreExportRef, CoreImport, LinkPlan, ModuleShape } from '../wasm/plan.ts';
-import { Abi, type Realloc } from '../wasi/abi.ts';
+import { Abi, type Realloc, type Reallocating } from '../wasi/abi.ts';
 import type { Guest } from '../wasi/guest.ts';
 import type { Host } from '../wasi/host.ts';
 import { waitingImport } from './waiting-import.ts';
@@ -70,6 +70,7 @@ export class HostBinder {
   readonly #host: Host;
   readonly #guest: Guest;
   readonly #abis = new Map<string, Abi>();
+  readonly #reallocating: Reallocating = { now: false };
 
   constructor(host: Host, guest: Guest) {
     this.#host = host;
@@ -99,6 +100,7 @@ export class HostBinder {
         memory: options.memory === null ? null : memoryOf(linked, options.memory),
         realloc: options.realloc === null ? null : reallocOf(linked, options.realloc),
         encoding: options.encoding,
+        reallocating: this.#reallocating,
       });
       this.#abis.set(key, abi);
     }

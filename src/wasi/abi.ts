@@ -25,6 +25,12 @@ const UTF16_TAG = 0x8000_0000;
 export const MAX_LIFTED_BYTES = 1_048_576;
 
 /**
+ * Whether a guest's realloc runs, called by the host: the opposite of `may_leave` in CanonicalABI.md. One for all lowerings
+ * of an instance.
+ */
+export type Reallocating = { now: boolean };
+
+/**
  * The view that one `canon lower` or `canon lift` has of its instance: memory, realloc, string encoding, handles. Every
  * access is checked against the memory as it is now; what is wrong is an ABI_VIOLATION, which traps the guest.
  *
@@ -35,6 +41,7 @@ export class Abi {
   readonly #memory: WebAssembly.Memory | null;
   readonly #realloc: Realloc | null;
   readonly #encoding: StringEncoding;
+  readonly #reallocating: Reallocating;
   /** Both views are over the memory's current buffer; growing detaches it, and they are made anew at the next use. */
   #view = new DataView(new ArrayBuffer(0));
   #bytes = Buffer.alloc(0);
@@ -46,11 +53,13 @@ export class Abi {
     memory: WebAssembly.Memory | null;
     realloc: Realloc | null;
     encoding: StringEncoding;
+    reallocating?: Reallocating;
   }) {
     this.handles = options.handles;
     this.#memory = options.memory;
     this.#realloc = options.realloc;
     this.#encoding = options.encoding;
+    this.#reallocating = options.reallocating ?? { now: false };
   }
 
   get view(): DataView {
@@ -86,8 +95,13 @@ export class Abi {
     return at;
   }
 
-  /** A call begins: nothing of it is lifted yet. */
+  /**
+   * A call begins: nothing of it is lifted yet.
+   * @throws ThawError ABI_VIOLATION for one from within realloc: there are frames of the host's on the stack, so nothing
+   *   that it began could be waited for
+   */
   beginCall(): void {
+    if (this.#reallocating.now) throw new ThawError('ABI_VIOLATION', 'the guest called an import from its realloc');
     this.#lifted = 0;
   }
 
@@ -106,7 +120,17 @@ export class Abi {
   allocate(size: number, align: number): number {
     if (this.#realloc === null)
       throw new ThawError('ABI_VIOLATION', 'a value needs realloc, but the lowering names none');
-    return this.check(this.#realloc(0, 0, align, size), size, align);
+    return this.check(this.#reallocate(this.#realloc, size, align), size, align);
+  }
+
+  #reallocate(realloc: Realloc, size: number, align: number): number {
+    const reallocating = this.#reallocating;
+    reallocating.now = true;
+    try {
+      return realloc(0, 0, align, size);
+    } finally {
+      reallocating.now = false;
+    }
   }
 
   /**

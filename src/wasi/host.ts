@@ -178,7 +178,7 @@ const isNumber = (type: WitType | null): boolean => type?.kind === 'u64' || type
 
 /**
  * A core function that hands its parameters over as one list. With few of them it is the same list at each call: a new
- * one for each was a sixth of what a request allocated. A guest whose realloc calls its host, against the rules, comes in
+ * one for each was a sixth of what a request allocated. A guest whose realloc calls its host, which is refused, comes in
  * between: by then the list has been read, for only lowering a result allocates, and it asks where the result goes first.
  */
 function collected<Returned>(

@@ -24,6 +24,47 @@ const newSlot = (snapshot = app): Promise<Slot> => bench.newSlot(snapshot, envir
 
 const reason = (): ThawError => new ThawError('WALL_TIME_EXCEEDED', 'the test says so');
 
+/**
+ * A guest whose realloc waits for a timer, and that exits after a call that needs realloc.
+ * @param waiting what realloc does, with `$wait` to call
+ */
+const waitingRealloc = (waiting: string): Promise<Uint8Array> =>
+  handlerComponent({
+    imports: `
+      (import "wasi:io/poll@0.2.10" (instance $poll
+        (export "pollable" (type $pollable (sub resource)))
+        (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+      (alias export $poll "pollable" (type $pollable))
+      (import "wasi:clocks/monotonic-clock@0.2.10" (instance $clock
+        (alias outer 1 $pollable (type $outer))
+        (export "pollable" (type $pollable (eq $outer)))
+        (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+      (import "wasi:random/random@0.2.10" (instance $random
+        (export "get-random-bytes" (func (param "len" u64) (result (list u8))))))
+      (import "wasi:cli/exit@0.2.10" (instance $exit (export "exit" (func (param "status" (result))))))
+      (core func $block (canon lower (func $poll "[method]pollable.block")))
+      (core func $timer (canon lower (func $clock "subscribe-duration")))
+      (core func $exit (canon lower (func $exit "exit")))
+      (core module $Memory
+        (import "host" "block" (func $block (param i32)))
+        (import "host" "timer" (func $timer (param i64) (result i32)))
+        (memory (export "memory") 1)
+        (func $wait (call $block (call $timer (i64.const 3600000000000))))
+        (func (export "realloc") (param i32 i32 i32 i32) (result i32) ${waiting} (i32.const 1024)))
+      (core instance $memory (instantiate $Memory
+        (with "host" (instance (export "block" (func $block)) (export "timer" (func $timer))))))
+      (alias core export $memory "memory" (core memory $shared))
+      (alias core export $memory "realloc" (core func $realloc))
+      (core func $random (canon lower (func $random "get-random-bytes") (memory $shared) (realloc $realloc)))`,
+    links: '(with "host" (instance (export "random" (func $random)) (export "exit" (func $exit))))',
+    core: `
+      (import "host" "random" (func $random (param i64 i32)))
+      (import "host" "exit" (func $exit (param i32)))
+      (func (export "handle") (param i32 i32)
+        (call $random (i64.const 8) (i32.const 16))
+        (call $exit (i32.const 1)))`,
+  });
+
 describe('the life of a slot', () => {
   const broken = thawError('INTERNAL', 'invariant broken');
 
@@ -280,4 +321,25 @@ describe('a request that ends badly leaves a slot that serves on', () => {
     assert.equal(failing.sent?.end, 'aborted');
     await assertServesOn(slot, await newSlot());
   });
+});
+
+describe('a guest that waits in its realloc', () => {
+  const outcomes = [
+    ['traps', '(call $wait)', thawError('ABI_VIOLATION', 'from its realloc')],
+    [
+      // What it had begun to wait for would be rejected by its exit, with nobody there to hear of it.
+      'has begun nothing, when it goes on',
+      '(block $caught (try_table (catch_all $caught) (call $wait)))',
+      thawError('GUEST_EXITED', 'code 1'),
+    ],
+  ] as const;
+  for (const [what, waiting, outcome] of outcomes) {
+    test(what, async () => {
+      const slot = await newSlot(await bench.freeze(await waitingRealloc(waiting)));
+      for (let round = 0; round < 2; round++) {
+        await assert.rejects(serve(slot, '/'), outcome);
+        slot.turn(slot.snapshot);
+      }
+    });
+  }
 });
