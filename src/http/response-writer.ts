@@ -1,4 +1,5 @@
 import type { ServerResponse } from 'node:http';
+import type { Socket } from 'node:net';
 import type { BodyTransport, OutgoingBodyPipe } from '../wasi/http-body.ts';
 import type { Fields } from '../wasi/http-fields.ts';
 import type { OutgoingResponse } from '../wasi/http-messages.ts';
@@ -115,7 +116,7 @@ export class ResponseWriter {
     } catch (error) {
       this.#state = { kind: 'ended' };
       this.#pipe?.fail(CLOSED);
-      this.#response.destroy();
+      this.#cut();
       this.#onBroken(error);
     }
   }
@@ -205,7 +206,15 @@ export class ResponseWriter {
     this.#leave();
     if (this.#response.writableEnded) return;
     this.#state = { kind: 'ended' };
-    this.#response.destroy();
+    this.#cut();
+  }
+
+  /** Closes the connection, once the responses before this one have left. */
+  #cut(): void {
+    const response = this.#response;
+    // Node would send what there is of it in its turn, and wait for the rest.
+    if (response.socket === null) response.once('socket', (socket: Socket) => socket.destroy());
+    response.destroy();
   }
 
   #closed(onGone: () => void): void {

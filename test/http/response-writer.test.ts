@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { createServer, request, type IncomingMessage, type ServerResponse } from 'node:http';
-import type { AddressInfo } from 'node:net';
+import { connect, type AddressInfo } from 'node:net';
 import { text } from 'node:stream/consumers';
 import { after, suite, test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -201,6 +201,28 @@ test('abort cuts a response that has begun, and leaves one that has ended', asyn
     writer.abort();
   });
   assert.equal((await text(ended)).length, size);
+});
+
+test('abort of a response that waits behind another closes the connection when it is its turn', async () => {
+  const writers: ResponseWriter[] = [];
+  work = (writer) => void writers.push(writer);
+  const socket = connect(port);
+  after(() => socket.destroy());
+  socket.write('GET / HTTP/1.1\r\nhost: a\r\n\r\n'.repeat(2));
+  while (writers.length < 2) await turn();
+  const [first, second] = writers as [ResponseWriter, ResponseWriter];
+  const begun = newResponse();
+  second.hold(begun.response);
+  begun.response.pipe?.write(bytes('begun'));
+  await turn();
+  second.abort();
+  await turn();
+  const { response, body } = newResponse();
+  first.hold(response);
+  response.pipe?.write(bytes('whole'));
+  body.finish(undefined);
+  const received = await text(socket.setTimeout(2000, () => socket.destroy(new Error('it stays open'))));
+  assert.match(received, /^HTTP\/1\.1 200 OK\r\n[^]*\r\n\r\nwhole$/);
 });
 
 test('a client that leaves is reported once, and the body fails', async () => {
