@@ -125,7 +125,7 @@ export class ResponseWriter {
     const [first] = chunks;
     const body = chunks.length === 1 ? first : Buffer.concat(chunks);
     const length = body?.length ?? 0;
-    const headers = withoutTrailer(fields);
+    const headers = untrailed(status, fields);
     if (!fields.has('content-length') && this.#saysLength(status, length)) {
       headers.push('content-length', String(length));
     }
@@ -147,7 +147,7 @@ export class ResponseWriter {
   ): void {
     this.#state = { kind: 'streaming' };
     this.#response.on('drain', () => this.#pipe?.drained());
-    this.#response.writeHead(status, this.#canTrail(status, fields) ? [...fields.raw] : withoutTrailer(fields));
+    this.#response.writeHead(status, this.#canTrail(status, fields) ? [...fields.raw] : untrailed(status, fields));
     this.#response.flushHeaders();
     if (whole === null) {
       pipe?.attach(this.#transport());
@@ -225,12 +225,18 @@ export class ResponseWriter {
   }
 }
 
-/** The lines without those that announce trailers where none can come: Node throws at them (RFC 9110, section 6.6.2). */
-function withoutTrailer(fields: Fields): string[] {
-  if (!fields.has('trailer')) return [...fields.raw];
+/** Lines that are not sent where no trailers can come: Node throws at those that announce some (RFC 9110, section 6.6.2). */
+const WHERE_NO_TRAILERS: readonly string[] = ['trailer'];
+/** A 204 has no length, not even zero (RFC 9110, section 8.6). Guests pass them on from servers that say one. */
+const WITH_NO_CONTENT: readonly string[] = ['trailer', 'content-length'];
+
+/** The lines of a response behind which no trailers can come. */
+function untrailed(status: number, fields: Fields): string[] {
+  const omitted = status === 204 ? WITH_NO_CONTENT : WHERE_NO_TRAILERS;
+  if (!omitted.some((name) => fields.has(name))) return [...fields.raw];
   return fields
     .entries()
-    .filter(([name]) => name.toLowerCase() !== 'trailer')
+    .filter(([name]) => !omitted.includes(name.toLowerCase()))
     .flat();
 }
 

@@ -133,6 +133,28 @@ test('204 and 304 have neither length nor chunks', async () => {
   }
 });
 
+test("a guest's Content-Length is not sent with a 204, and is with a 304: it is that of the response to a GET", async () => {
+  for (const [status, length, sent] of [
+    [204, '0', undefined],
+    [304, '10', '10'],
+  ] as const) {
+    for (const isLate of [false, true]) {
+      const answer = await ask('GET', async (writer) => {
+        const { response, body } = newResponse({ 'Content-Length': length, 'x-a': '1' });
+        response.setStatus(status);
+        response.pipe?.expectNothing();
+        writer.hold(response);
+        if (isLate) await turn();
+        body.finish(undefined);
+      });
+      assert.equal(answer.statusCode, status);
+      assert.equal(answer.headers['content-length'], sent);
+      assert.equal(answer.headers['x-a'], '1');
+      assert.equal(await text(answer), '');
+    }
+  }
+});
+
 test('a client that does not read stops the guest, and one that reads lets it go on', async () => {
   const { response, body } = newResponse();
   const answer = await ask('GET', (writer) => writer.hold(response));
