@@ -47,6 +47,7 @@ export class Exchange implements Call {
   readonly env: readonly (readonly [string, string])[];
   readonly limits: RequestLimits;
   readonly #input: ExchangeInput;
+  /** While its guest runs or waits; afterwards the slot serves others. */
   #slot: Slot | null = null;
   #trial: Trial | null = null;
   /** Made with the first output: most requests have none. */
@@ -79,6 +80,7 @@ export class Exchange implements Call {
       throw this.#aborted ?? error;
     } finally {
       this.#output?.end();
+      this.#slot = null;
     }
     this.#checkAnswered();
   }
@@ -100,6 +102,8 @@ export class Exchange implements Call {
     } catch (error) {
       this.#keep(trial);
       throw this.#aborted ?? error;
+    } finally {
+      this.#slot = null;
     }
     this.#keep(trial);
     this.#checkAnswered();
@@ -253,6 +257,9 @@ class ReceivedHead implements RequestHead {
   }
 }
 
+/** Of what a guest sent, so many characters are told in a message: it may be 128 KiB. */
+const MAX_SHOWN = 80;
+
 /**
  * What is wrong with the Content-Length of a response, or null. Whoever reads the response finds its end by it: one that
  * is not exactly what is sent would let a guest put a second response behind the first (RFC 9112, section 6.3).
@@ -262,7 +269,8 @@ function lengthFault({ fields, pipe }: OutgoingResponse, isBodiless: boolean): s
   const values = fields.get('content-length');
   const [value] = values;
   if (value === undefined || values.length > 1 || !/^\d{1,15}$/.test(value)) {
-    return `the Content-Length of the guest's response is ${JSON.stringify(values.join(', '))}, which is not one number`;
+    const shown = JSON.stringify(values.join(', ').slice(0, MAX_SHOWN));
+    return `the Content-Length of the guest's response is ${shown}, which is not one number`;
   }
   const isMissing = pipe === null && !isBodiless && Number(value) > 0;
   return isMissing ? `the guest's response has a Content-Length of ${value}, and no body` : null;
