@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
 import { invariant } from '../errors.ts';
+import { PACKAGE_ROOT } from '../package.ts';
 
 /** The Node that this version of thaw is tested with and brings along, such as `26.10.0`: the `node` of its dependencies. */
 export function testedNode(): string {
-  const text = readFileSync(new URL('../../package.json', import.meta.url), 'utf8');
+  const text = readFileSync(join(PACKAGE_ROOT, 'package.json'), 'utf8');
   const tested = (JSON.parse(text) as { dependencies?: { node?: string } }).dependencies?.node;
   invariant(tested !== undefined, 'package.json has the dependency "node"');
   return tested;

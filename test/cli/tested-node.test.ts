@@ -1,8 +1,9 @@
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
-import { cp, readFile, symlink, writeFile } from 'node:fs/promises';
+import { cp, mkdir, readFile, symlink, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { test } from 'node:test';
+import { pathToFileURL } from 'node:url';
 import { testedNode, warningAboutNode } from '../../src/cli/tested-node.ts';
 import { finish, scratch, thawJson } from './support.ts';
 
@@ -17,6 +18,18 @@ test('testedNode() is one version, that which the package brings along', async (
   assert.equal(testedNode(), dependencies.node);
   // A range would let npm choose, and then nothing could be said to be tested.
   assert.match(testedNode(), /^\d+\.\d+\.\d+$/);
+});
+
+test('testedNode() finds package.json from where the published package has its code, too', async (t) => {
+  const cwd = await scratch(t);
+  const files = ['errors.ts', 'package.ts', 'cli/tested-node.ts'];
+  await mkdir(join(cwd, 'dist/src/cli'), { recursive: true });
+  await Promise.all(files.map((file) => cp(join(ROOT, 'src', file), join(cwd, 'dist/src', file))));
+  await writeFile(join(cwd, 'package.json'), '{ "type": "module", "dependencies": { "node": "999.1.2" } }');
+  const published = (await import(pathToFileURL(join(cwd, 'dist/src/cli/tested-node.ts')).href)) as {
+    testedNode: typeof testedNode;
+  };
+  assert.equal(published.testedNode(), '999.1.2');
 });
 
 test('warningAboutNode() warns about what is older than the tested version, and about nothing else', () => {
