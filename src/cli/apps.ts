@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readFileSync, readdirSync, statSync } from 'node:fs';
 import { dirname, join, relative, sep } from 'node:path';
 import type { EdgeConfig } from '../config/schema.ts';
-import { ThawError } from '../errors.ts';
+import { ThawError, messageOf } from '../errors.ts';
 import { readPackageJson } from '../package.ts';
 import { SNAPSHOT_FORMAT } from '../snapshot/manifest.ts';
 
@@ -21,7 +21,7 @@ const SOURCES_DIGITS = 16;
  * The apps beside a config that its routes name, in the order of their names. Other files of the directory are what apps
  * may import; each app is built anew when one of them changes. `node_modules` and names with a leading dot do not count.
  *
- * @throws ThawError CONFIG_INVALID when there are two sources for one name
+ * @throws ThawError CONFIG_INVALID when there are two sources for one name, BUILD_INPUT_MISSING when one cannot be read
  */
 export function findApps(configPath: string, { routes }: EdgeConfig): App[] {
   const isDirectory = statSync(configPath).isDirectory();
@@ -40,9 +40,19 @@ export function findApps(configPath: string, { routes }: EdgeConfig): App[] {
   });
 }
 
+/** What `read` gives, which asks the file system about `path`. */
+function reading<T>(path: string, read: () => T): T {
+  try {
+    return read();
+  } catch (cause) {
+    throw new ThawError('BUILD_INPUT_MISSING', `reading ${path}: ${messageOf(cause)}`, { cause });
+  }
+}
+
 function listFiles(directory: string): string[] {
-  if (statSync(directory, { throwIfNoEntry: false })?.isDirectory() !== true) return [];
-  return readdirSync(directory, { withFileTypes: true })
+  const stat = reading(directory, () => statSync(directory, { throwIfNoEntry: false }));
+  if (stat?.isDirectory() !== true) return [];
+  return reading(directory, () => readdirSync(directory, { withFileTypes: true }))
     .filter(({ name }) => !name.startsWith('.') && name !== 'node_modules')
     .flatMap((entry) => {
       const path = join(directory, entry.name);
@@ -74,7 +84,7 @@ function owns(input: string, file: string): boolean {
 function digestOf(directory: string, files: readonly string[]): string {
   const hash = createHash('sha256').update(`${SNAPSHOT_FORMAT}\n`).update(builderVersions());
   for (const file of files) {
-    const content = readFileSync(file);
+    const content = reading(file, () => readFileSync(file));
     hash.update(`${relative(directory, file)}\0${content.length}\0`).update(content);
   }
   return hash.digest('hex').slice(0, SOURCES_DIGITS);

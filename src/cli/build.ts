@@ -92,7 +92,8 @@ function chooseName(input: string, given: string | undefined): string {
  * file, with what a name cannot have made hyphens. May be empty.
  */
 function nameFromPath(path: string): string {
-  const stem = basename(path).replace(/\.[^.]*$/, '');
+  // Resolved, because what is wrong with `.` is that it is a directory, and not its name.
+  const stem = basename(resolve(path)).replace(/\.[^.]*$/, '');
   const chosen = stem === 'index' ? basename(dirname(resolve(path))) : stem;
   return chosen
     .toLowerCase()

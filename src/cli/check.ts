@@ -5,10 +5,9 @@ import { checkSnapshots } from '../config/snapshots.ts';
 import { formatDuration, formatSize } from '../config/units.ts';
 import { ThawError, invariant } from '../errors.ts';
 import { isDigest } from '../snapshot/digest.ts';
-import { SnapshotStore } from '../snapshot/store.ts';
 import { type Warning, closedHosts } from './closed-hosts.ts';
 import { type ConfigFlags, DEFAULT_CONFIG, addConfigOption, readConfig } from './config-options.ts';
-import { type JsonFlag, addJsonOption, addStoreOption } from './options.ts';
+import { type JsonFlag, addConfiguredStoreOption, addJsonOption, openStoreAt } from './options.ts';
 import { note, plural, print, printJson, shortDigest, table } from './output.ts';
 import { snapshotNames } from './snapshot-names.ts';
 
@@ -19,7 +18,7 @@ const EXAMPLES = `Examples:
 
 export function define(command: Command): void {
   command.addHelpText('before', EXAMPLES).action(check);
-  addJsonOption(addStoreOption(addConfigOption(command)));
+  addJsonOption(addConfiguredStoreOption(addConfigOption(command)));
 }
 
 /** A route and the snapshot that it would serve. */
@@ -55,7 +54,7 @@ async function check(flags: ConfigFlags & JsonFlag): Promise<void> {
 async function checkAll(flags: ConfigFlags): Promise<Checked> {
   const located = readConfig(flags);
   const { config } = located;
-  const store = SnapshotStore.open(config.store, { create: false });
+  const store = openStoreAt(config.store);
   const found = await checkSnapshots(config, snapshotNames(store));
   const routes = config.routes.map((route): CheckedRoute => {
     const snapshot = found.get(route.snapshot);

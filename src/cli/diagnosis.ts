@@ -103,11 +103,13 @@ function diagnoseTools(): Promise<Diagnosis['buildTools']> {
 /** The directory, or the nearest above it that exists, which is where it would be made. */
 function diagnoseStore(storeDirectory: string): StoreDiagnosis {
   const directory = resolve(storeDirectory);
-  const exists = statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? false;
-  let existing = directory;
-  while (statSync(existing, { throwIfNoEntry: false }) === undefined) existing = dirname(existing);
+  let exists = false;
   try {
-    accessSync(existing, constants.W_OK | constants.X_OK);
+    exists = statSync(directory, { throwIfNoEntry: false })?.isDirectory() ?? false;
+    let existing = directory;
+    while (statSync(existing, { throwIfNoEntry: false }) === undefined) existing = dirname(existing);
+    // With a slash behind it a file is what it is: not a directory.
+    accessSync(`${existing}/`, constants.W_OK | constants.X_OK);
     const { bavail, bsize } = statfsSync(existing);
     return { directory, exists, failure: null, freeBytes: bavail * bsize };
   } catch (error) {

@@ -8,7 +8,7 @@ import { grouped, list, plural, print, printJson, readableBytes, table } from '.
 
 const EXAMPLES = `Examples:
   thaw inspect hello            a snapshot, by name
-  thaw inspect 3fb1a08c         or by the first digits of its digest
+  thaw inspect 3fb1a08c         or by the first digits of its digest, eight at least
   thaw inspect ./hello.wasm     a component in a file; nothing is stored
 `;
 

@@ -1,5 +1,6 @@
 import { Command } from 'commander';
 import { readPackageJson } from '../package.ts';
+import { complain } from './output.ts';
 import { reportError } from './report-error.ts';
 
 type CommandModule = { readonly define: (command: Command) => void };
@@ -48,14 +49,15 @@ async function createProgram(args: readonly string[]): Promise<Command> {
   return program;
 }
 
-/** Whoever reads our output may stop reading, as `head` does: no reason to complain. */
+/** Whoever reads our output may stop reading, as `head` does: no reason to complain. A disk that is full is one. */
 function endWithReader(): void {
-  for (const stream of [process.stdout, process.stderr]) {
-    stream.on('error', (error: NodeJS.ErrnoException) => {
-      if (error.code !== 'EPIPE') throw error;
-      if (stream === process.stdout) process.exit(0);
-    });
-  }
+  process.stdout.on('error', (error: NodeJS.ErrnoException) => {
+    if (error.code === 'EPIPE') process.exit(0);
+    complain(`writing to stdout: ${error.message}`, 'What was written is not whole: have it written elsewhere.');
+    process.exit(1);
+  });
+  // Nobody can be told, and a node serves whether its messages are read or not.
+  process.stderr.on('error', () => {});
 }
 
 async function main(args: readonly string[]): Promise<void> {

@@ -10,6 +10,9 @@ const WRONG_USAGE: ReadonlySet<ErrorCode> = new Set(['USAGE', 'BUILD_OPTION_INVA
 const FAILED = 1;
 const MISUSED = 2;
 
+/** Such as when the working directory is gone. No bug of thaw's, so where it was asked is of no interest. */
+const isOfSystem = (error: unknown): error is Error => error instanceof Error && 'syscall' in error;
+
 /** Tells the person what went wrong. @returns the exit code: 2 for wrong usage, 1 for all other failures */
 export function reportError(error: unknown): number {
   // commander has printed its own message, or the help that was asked for.
@@ -17,6 +20,10 @@ export function reportError(error: unknown): number {
   if (error instanceof ThawError && error.code !== 'INTERNAL') {
     complain(error instanceof ConfigError ? problemList(error) : error.message, error.help);
     return WRONG_USAGE.has(error.code) ? MISUSED : FAILED;
+  }
+  if (isOfSystem(error)) {
+    complain(error.message, 'The operating system refused this; its own message is shown.');
+    return FAILED;
   }
   complain(error instanceof Error ? (error.stack ?? error.message) : String(error), ERRORS.INTERNAL.help);
   return FAILED;

@@ -6,10 +6,9 @@ import { formatSummary } from '../metrics/exposition.ts';
 import { writeHlog } from '../metrics/hlog.ts';
 import { EdgeNode } from '../node.ts';
 import { RESTORE_TIERS, type RestoreTier } from '../runtime/slot-memory.ts';
-import { SnapshotStore } from '../snapshot/store.ts';
 import { closedHosts } from './closed-hosts.ts';
 import { type ConfigFlags, DEFAULT_CONFIG, addConfigOption, readConfig } from './config-options.ts';
-import { addStoreOption } from './options.ts';
+import { addConfiguredStoreOption, openStoreAt } from './options.ts';
 import { note, plural } from './output.ts';
 import { untilStopped } from './stop.ts';
 import { snapshotNames } from './snapshot-names.ts';
@@ -28,10 +27,10 @@ const EXAMPLES = `Examples:
 
 const ENVIRONMENT = `
 Environment: THAW_LISTEN, THAW_ADMIN, THAW_STORE, THAW_THREADS, THAW_DRAIN, THAW_POOL_MEMORY and
-THAW_POOL_SLOTS stand over the config,
-flags over both. THAW_LOG_LEVEL is trace, debug, info (default), warn, error, fatal or silent.
+THAW_POOL_SLOTS stand over the config, flags over both. THAW_LOG_LEVEL is trace, debug, info (default), warn, error, fatal or silent.
 
-Ctrl-C or SIGTERM lets the requests under way finish and exits with 0; a second one exits at once.`;
+Ctrl-C or SIGTERM lets the requests under way finish and exits with 0; a further one, more than a second later, exits at
+once. The config is read at the start: SIGHUP does not read it again, but ends the node at once.`;
 
 export function define(command: Command): void {
   command
@@ -44,9 +43,9 @@ export function define(command: Command): void {
 export function addServeOptions(command: Command): void {
   addConfigOption(command)
     .option('--listen <address:port>', 'where to serve; port 0 takes a free one')
-    .option('--admin <address:port>', 'where to serve health, metrics and reports')
+    .option('--admin <address:port>', 'where to serve health, routes and start times')
     .option('--threads <n>', 'threads that serve: auto (one for each core), or a number');
-  addStoreOption(command)
+  addConfiguredStoreOption(command)
     .option('--summary', 'at the end, print a table of the starts on stdout')
     .option('--hlog <dir>', 'at the end, write histograms of the starts as .hlog files')
     .addOption(new Option('--restore-tier <tier>', 'how to restore (default: the best here)').choices(RESTORE_TIERS))
@@ -57,7 +56,7 @@ export function addServeOptions(command: Command): void {
 export async function serveUntilStopped(located: LocatedConfig, flags: ServeFlags): Promise<void> {
   const { config } = located;
   const log = createLogger();
-  const store = SnapshotStore.open(config.store, { create: false });
+  const store = openStoreAt(config.store);
   const snapshots = await checkSnapshots(config, snapshotNames(store));
   for (const { where, message } of closedHosts(located)) log.warn({ where }, message);
   const node = new EdgeNode({ config, snapshots, log, restoreTier: flags.restoreTier });

@@ -1,4 +1,5 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs';
+import type { Stats } from 'node:fs';
 import { dirname, isAbsolute, join } from 'node:path';
 import { invariant, messageOf, ThawError } from '../errors.ts';
 import type { ErrorCode } from '../errors.ts';
@@ -47,8 +48,17 @@ const list = (directory: string): readonly string[] => {
   }
 };
 
+/** Undefined when there is nothing. */
+const statOf = (path: string): Stats | undefined => {
+  try {
+    return statSync(path, { throwIfNoEntry: false });
+  } catch (error) {
+    throw new ThawError('CONFIG_NOT_FOUND', `reading ${path}: ${messageOf(error)}`, { cause: error });
+  }
+};
+
 const filesOf = (path: string): Files => {
-  const stat = statSync(path, { throwIfNoEntry: false });
+  const stat = statOf(path);
   if (stat === undefined) throw new ThawError('CONFIG_NOT_FOUND', `there is no config at ${path}`);
   if (!stat.isDirectory()) return { main: path, routes: [], places: path };
   const names = list(path);

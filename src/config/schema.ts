@@ -217,7 +217,7 @@ export const CONFIG_SCHEMA = {
     admin: {
       ...LISTEN,
       default: '127.0.0.1:9090',
-      description: 'Where to serve health, metrics and reports. Keep it off public networks.',
+      description: 'Where to serve health, routes and start times. Keep it off public networks.',
     },
     store: {
       type: 'string',

@@ -33,14 +33,21 @@ export const checkSnapshots = async <Found extends NamedSnapshot>(
     if (snapshot !== null) found.set(name, snapshot);
   }
   const missing = config.routes.filter(({ snapshot }) => !found.has(snapshot));
-  if (missing.length > 0) throwProblems(missingProblems(missing, await store.names()));
-  throwProblems(config.routes.flatMap((route) => memoryProblem(route, found.get(route.snapshot)?.firstPages ?? 0)));
+  throwProblems([
+    ...(missing.length === 0 ? [] : missingProblems(missing, await store.names())),
+    ...config.routes.flatMap((route) => memoryProblem(route, found.get(route.snapshot)?.firstPages ?? 0)),
+  ]);
   return found;
 };
 
+/** What `thaw ls` shows of a digest, and `thaw inspect` takes. */
+const DIGEST_START = /^[0-9a-f]{8,63}$/;
+
 const missingProblems = (routes: readonly RouteConfig[], names: readonly string[]): readonly Problem[] =>
   routes.map(({ id, snapshot, source }) => {
-    const hint = didYouMean(snapshot, names);
+    const hint = DIGEST_START.test(snapshot)
+      ? '; a digest is written with all of its 64 digits, which thaw inspect shows'
+      : didYouMean(snapshot, names);
     const message = `the route ${JSON.stringify(id)} names the snapshot ${JSON.stringify(snapshot)}, which the store does not have${hint}`;
     return { code: 'CONFIG_SNAPSHOT_MISSING', where: `${source.file}:${source.line}`, message };
   });

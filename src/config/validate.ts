@@ -149,6 +149,12 @@ const unknownKey = (path: Path, key: string, schema: Schema): Finding => {
   };
 };
 
+/** No number is near another in the way that a word is. */
+const memberHint = (value: unknown, members: readonly (string | number)[]): string => {
+  if (typeof value !== 'string') return '';
+  return members.includes(Number(value)) ? '; write it without quotes' : didYouMean(value, members.map(String));
+};
+
 /** What ajv found, for people. Null for what another finding says better. */
 const toFinding = (error: ErrorObject): Finding | null => {
   const path = pathOf(error);
@@ -180,10 +186,12 @@ const toFinding = (error: ErrorObject): Finding | null => {
       return finding(typeMessage(schema, error.data));
     case 'enum':
       return finding(
-        `is ${describe(error.data)}, which is not ${named(schema.title)}${didYouMean(String(error.data), (schema.enum ?? []).map(String))}`,
+        `is ${describe(error.data)}, which is not ${named(schema.title)}${memberHint(error.data, schema.enum ?? [])}`,
       );
     case 'pattern':
       return finding(`is ${describe(error.data)}, which is not ${named(schema.title)}${exampleOf(schema)}`);
+    case 'minLength':
+      return finding('is empty');
     case 'minItems':
       return finding('is an empty list: name at least one, or leave the key out');
     default:

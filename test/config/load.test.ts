@@ -308,6 +308,10 @@ for (const [name, yaml, expected] of [
     `threads: 0\n${ROUTE}`,
     [['CONFIG_INVALID', /threads is the number 0, which is not a number of threads \(auto, or 1 to 64\)/]],
   ],
+  ['too many threads', `threads: 100\n${ROUTE}`, [['CONFIG_INVALID', /not a number of threads \(auto, or 1 to 64\)$/]]],
+  ['a number of threads in quotes', `threads: "2"\n${ROUTE}`, [['CONFIG_INVALID', /; write it without quotes$/]]],
+  ['threads with a slip', `threads: atuo\n${ROUTE}`, [['CONFIG_INVALID', /; did you mean "auto"\?$/]]],
+  ['a store without a name', `store: ""\n${ROUTE}`, [['CONFIG_INVALID', /^edge\.yaml:1:8: store is empty$/]]],
   ['too many slots', `pool: { slots: 100000 }\n${ROUTE}`, [['CONFIG_INVALID', /pool\.slots must be <= 1024/]]],
   [
     'an empty list of methods',
@@ -362,6 +366,7 @@ test('loadConfig() refuses files that are not text, not there, or ambiguous', ()
     ['CONFIG_NOT_FOUND', /^routes\/a\.yaml: cannot be read/],
   ]);
   assert.throws(() => loadConfig(join(root, 'nowhere')), { code: 'CONFIG_NOT_FOUND' });
+  assert.throws(() => loadConfig(join(root, 'x'.repeat(300))), { code: 'CONFIG_NOT_FOUND', message: /ENAMETOOLONG/ });
   assert.throws(() => loadConfig(directory({ 'edge.toml': '' })), { code: 'CONFIG_NOT_FOUND' });
   assert.throws(() => loadConfig(directory({ 'edge.yaml': ROUTE, 'edge.json': '{}' })), {
     code: 'CONFIG_INVALID',

@@ -43,6 +43,20 @@ const store = {
   names: () => NAMES,
 };
 
+test('checkSnapshots() tells of snapshots that are missing and of those that are too large together', async () => {
+  const large = { ...store, find: (name: string) => (name === 'hello' ? { name, firstPages: 3 } : null) };
+  await assert.rejects(checkSnapshots(config('hello', 'b46007c4d678'), large), (error) => {
+    assert.ok(error instanceof ConfigError);
+    const told = error.problems.map(({ code, where }) => `${code} ${where}`);
+    assert.deepEqual(told.toSorted(), ['CONFIG_INVALID edge.yaml:1', 'CONFIG_SNAPSHOT_MISSING edge.yaml:2']);
+    assert.match(
+      error.message,
+      /"b46007c4d678", which the store does not have; a digest is written with all of its 64/,
+    );
+    return true;
+  });
+});
+
 test('checkSnapshots() returns what each name stands for, asked for once', async () => {
   const asked: string[] = [];
   const find = (name: string): ReturnType<typeof store.find> => {
