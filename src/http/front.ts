@@ -284,9 +284,8 @@ export class Front {
 
   #leave({ limits }: ServedRoute, response: ServerResponse): void {
     cutSlowReader(response, limits.wallMs);
-    // A response without a socket has been sent, or comes after others of a connection that may be gone; one of which
-    // nothing is left here is with the system.
-    if (response.closed || response.socket === null || isWritten(response)) this.#ended();
+    // One of which nothing is left here is with the system. One that comes after others of its connection is here.
+    if (response.closed || isWritten(response)) this.#ended();
     else response.once('close', () => this.#ended());
   }
 

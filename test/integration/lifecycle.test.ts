@@ -117,7 +117,7 @@ test('requests in work are counted while they are', async () => {
 
 for (const signal of ['SIGTERM', 'SIGINT'] as const) {
   test(`${signal} lets requests finish, takes no new ones, and ends with 0`, async () => {
-    const node = await serve(CONFIG, { store });
+    const node = await serve({ ...CONFIG, pool: { slots: 8 } }, { store });
     await visit(node, 'as.test');
     const idle = await node.connect();
     idle.writeLines('GET /hello HTTP/1.1', 'host: as.test', '');
@@ -125,6 +125,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     const inFlight = node.send('/wait?ms=700', { host: 'as.test' });
     const kept = await node.connect();
     kept.writeLines('GET /wait?ms=700 HTTP/1.1', 'host: as.test', '');
+    const pipelined = await node.connect();
+    pipelined.writeLines('GET /wait?ms=700 HTTP/1.1', 'host: as.test', '', 'GET /hello HTTP/1.1', 'host: as.test', '');
     const streaming = await node.connect();
     streaming.writeLines('POST /echo HTTP/1.1', 'host: as.test', 'transfer-encoding: chunked', '', '3', 'one');
     await streaming.until(/one/);
@@ -140,6 +142,8 @@ for (const signal of ['SIGTERM', 'SIGINT'] as const) {
     assert.deepEqual([status, text], [200, 'waited\n']);
     // Its client shall take its next request to another node.
     assert.match(await kept.untilClosed(), /^HTTP\/1\.1 200 OK\r\n[^]*connection: close\r\n[^]*waited\n$/i);
+    // The second had been answered, and waited for its turn.
+    assert.match(await pipelined.untilClosed(), /waited\nHTTP\/1\.1 200 OK\r\n[^]*AssemblyScript\n$/);
     const { code } = await node.exited();
     assert.equal(code, 0);
   });
