@@ -5,11 +5,14 @@ import { ThawError } from './errors.ts';
 const DEFAULT_LEVEL = 'info';
 /** The descriptor itself: `process.stderr` of a worker thread has none. */
 const STDERR = 2;
+/** Of lines that cannot be written now, so many bytes are kept for later; beyond, lines are lost. */
+const MAX_UNWRITTEN_BYTES = 1_048_576;
 const LEVELS: readonly string[] = [...Object.keys(levels.values), 'silent'];
 
 /**
  * The logger of the process: JSON lines on stderr, stdout being for data. Writes are synchronous, so that nothing is
- * lost however the process ends.
+ * lost however the process ends. Where they fail, on a full disk for one, the node serves on: the log goes on when there
+ * is room.
  *
  * @param level `trace` to `fatal`, or `silent`; `THAW_LOG_LEVEL` unless given, else `info`.
  * @throws ThawError `USAGE` for another level.
@@ -24,7 +27,10 @@ export function createLogger(level: string = process.env['THAW_LOG_LEVEL'] || DE
     timestamp: stdTimeFunctions.isoTime,
     formatters: { level: (label: string) => ({ level: label }) },
   };
-  return pino(options, destination({ fd: STDERR, sync: true }));
+  const stream = destination({ fd: STDERR, sync: true, maxLength: MAX_UNWRITTEN_BYTES });
+  // There is nowhere to tell it. Without a listener it would end the process.
+  stream.on('error', () => {});
+  return pino(options, stream);
 }
 
 export type GuestStream = 'stdout' | 'stderr';

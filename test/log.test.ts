@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawnSync, type SpawnSyncReturns, type StdioOptions } from 'node:child_process';
+import { closeSync, openSync } from 'node:fs';
 import { suite, test } from 'node:test';
 import * as fc from 'fast-check';
 import type { GuestLine, GuestStream } from '../src/log.ts';
@@ -167,11 +168,12 @@ suite('GuestLineWriter, of many lines', () => {
   });
 });
 
-/** Runs `body` in a process of its own, with `log` at hand. */
-function runWithLogger(body: string, level: string): { readonly stdout: string; readonly stderr: string } {
+/** Runs `body` in a process of its own, with `log` at hand. @param stderr a descriptor in place of a pipe */
+function runWithLogger(body: string, level: string, stderr: number | 'pipe' = 'pipe'): SpawnSyncReturns<string> {
   const program = `import { createLogger } from './src/log.ts'; const log = createLogger(); ${body}`;
   const env = { ...process.env, THAW_LOG_LEVEL: level };
-  return spawnSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8', env });
+  const stdio: StdioOptions = ['ignore', 'pipe', stderr];
+  return spawnSync(process.execPath, ['--input-type=module', '--eval', program], { encoding: 'utf8', env, stdio });
 }
 
 suite('createLogger()', () => {
@@ -187,6 +189,19 @@ suite('createLogger()', () => {
     const { stderr } = runWithLogger("log.info('no'); log.warn('yes');", 'warn');
     assert.equal(stderr.trimEnd().split('\n').length, 1);
     assert.match(stderr, /"msg":"yes"/);
+  });
+
+  test('does not end the process when nothing can be written', () => {
+    const body = `
+      for (let line = 0; line < 3000; line++) log.info({ pad: 'x'.repeat(1000) }, 'a line');
+      setTimeout(() => { log.info('later'); console.log('alive'); }, 20);`;
+    const full = openSync('/dev/full', 'w');
+    try {
+      const { stdout, status } = runWithLogger(body, 'info', full);
+      assert.deepEqual([stdout, status], ['alive\n', 0]);
+    } finally {
+      closeSync(full);
+    }
   });
 
   test('refuses a level that does not exist', () => {
