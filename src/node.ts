@@ -15,6 +15,7 @@ import { Watchdog } from './runtime/watchdog.ts';
 import { isDigest } from './snapshot/digest.ts';
 import { SnapshotStore } from './snapshot/store.ts';
 import { DataPlane } from './threads/data-plane.ts';
+import { expectFreePort } from './threads/listen.ts';
 import type { Plane, PlaneInput, PlaneReport } from './threads/protocol.ts';
 import { RemotePlane } from './threads/remote-plane.ts';
 import type { Digest, LinkPlan } from './wasm/plan.ts';
@@ -76,6 +77,7 @@ export class EdgeNode implements AdminView {
     const { listen, admin } = this.#config;
     let { port } = listen;
     let url = '';
+    if (this.#planes.length > 1 && port !== 0) await expectFreePort(listen.host, port);
     for (const plane of this.#planes) {
       url = await plane.listen(port);
       port = Number(new URL(url).port);

@@ -1,5 +1,4 @@
-import { isIPv6, type AddressInfo, type Server } from 'node:net';
-import { ThawError, invariant, messageOf } from '../errors.ts';
+import { invariant } from '../errors.ts';
 import { ConnectionCounts } from '../http/connections.ts';
 import { Front } from '../http/front.ts';
 import { StartupHistograms } from '../metrics/histograms.ts';
@@ -13,6 +12,7 @@ import { SnapshotLoader } from '../runtime/snapshot.ts';
 import { SnapshotStore } from '../snapshot/store.ts';
 import type { Digest } from '../wasm/plan.ts';
 import { createHost } from '../wasi/index.ts';
+import { listenOn } from './listen.ts';
 import type { Plane, PlaneEnvironment, PlaneReport } from './protocol.ts';
 
 /** One serving thread: listener, router, pool, host. Shares with the others code, counters, and the port. */
@@ -81,22 +81,4 @@ export class DataPlane implements Plane {
     this.#store.close();
     return cutOff;
   }
-}
-
-function listenOn(server: Server, where: { host: string; port: number; reusePort: boolean }): Promise<string> {
-  const { promise, resolve, reject } = Promise.withResolvers<string>();
-  const refuse = (cause: Error): void => {
-    reject(
-      new ThawError('LISTEN_FAILED', `opening the listener on ${where.host} port ${where.port}: ${messageOf(cause)}`, {
-        cause,
-      }),
-    );
-  };
-  server.once('error', refuse);
-  server.listen(where, () => {
-    server.off('error', refuse);
-    const { address, port } = server.address() as AddressInfo;
-    resolve(`http://${isIPv6(address) ? `[${address}]` : address}:${port}`);
-  });
-  return promise;
 }
