@@ -1,4 +1,5 @@
 import type { IncomingMessage } from 'node:http';
+import { isIPv6, type Socket } from 'node:net';
 import { ThawError } from '../errors.ts';
 import type { RouteConfig } from '../config/schema.ts';
 import type { StartTimer } from '../metrics/phases.ts';
@@ -251,7 +252,7 @@ class ReceivedHead implements RequestHead {
   /** What the node tells the guest about the request, as Spin does. */
   #nodeHeaders(): string[] {
     const { match, request } = this.#input;
-    const headers = ['thaw-matched-route', match.matchedRoute, 'thaw-client-addr', clientAddress(request)];
+    const headers = ['thaw-matched-route', match.matchedRoute, 'thaw-client-addr', clientAddress(request.socket)];
     for (const [name, value] of Object.entries(match.params)) headers.push(`thaw-path-match-${name}`, encodeURI(value));
     return headers;
   }
@@ -282,5 +283,11 @@ export const bodyTooLarge = (limit: number): ThawError =>
 const responseTooLarge = (limit: number): ThawError =>
   new ThawError('RESPONSE_BODY_TOO_LARGE', `the response body is larger than limits.responseBody, ${limit} bytes`);
 
-const clientAddress = ({ socket }: IncomingMessage): string =>
-  `${socket.remoteAddress ?? ''}:${socket.remotePort ?? 0}`;
+/** As an authority is written: `192.0.2.1:49152`, `[2001:db8::1]:49152`. IPv4 on an IPv6 listener is told as IPv4. */
+export function clientAddress({
+  remoteAddress = '',
+  remotePort = 0,
+}: Pick<Socket, 'remoteAddress' | 'remotePort'>): string {
+  const address = remoteAddress.replace(/^::ffff:(?=\d+\.)/, '');
+  return `${isIPv6(address) ? `[${address}]` : address}:${remotePort}`;
+}

@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { after, test } from 'node:test';
 import type { RouteConfig } from '../../src/config/schema.ts';
 import { ThawError } from '../../src/errors.ts';
-import { Exchange } from '../../src/http/exchange.ts';
+import { Exchange, clientAddress } from '../../src/http/exchange.ts';
 import { Outbound } from '../../src/http/outbound.ts';
 import { ResponseWriter } from '../../src/http/response-writer.ts';
 import { StartTimer } from '../../src/metrics/phases.ts';
@@ -258,4 +258,17 @@ test('a guest at once that fails has said what it said, and one that does not an
     return true;
   });
   assert.deepEqual(large, ['answered', 'RESPONSE_BODY_TOO_LARGE']);
+});
+
+test('the address of a client is written as an authority is', () => {
+  for (const [remoteAddress, expected] of [
+    ['192.0.2.1', '192.0.2.1:4000'],
+    ['2001:db8::1', '[2001:db8::1]:4000'],
+    ['::1', '[::1]:4000'],
+    ['::ffff:192.0.2.1', '192.0.2.1:4000'],
+    ['::ffff:c000:201', '[::ffff:c000:201]:4000'],
+  ] as const) {
+    assert.equal(clientAddress({ remoteAddress, remotePort: 4000 }), expected);
+  }
+  assert.equal(clientAddress({ remoteAddress: undefined, remotePort: undefined }), ':0');
 });
