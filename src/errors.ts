@@ -44,7 +44,7 @@ export const ERRORS = {
 
   // snapshot store
   STORE_NOT_FOUND: row(
-    'thaw ls shows what the store has; thaw build makes a snapshot, thaw up all that the config names.',
+    'thaw build makes a snapshot and thaw up all that the config names; thaw ls shows what a store has, --store names another.',
   ),
   STORE_OBJECT_MISSING: row('Build the snapshot again: thaw build.'),
   STORE_OBJECT_CORRUPT: row(
@@ -63,8 +63,8 @@ export const ERRORS = {
   // config
   CONFIG_NOT_FOUND: row('Name the config with --config, or create edge-config/edge.yaml.'),
   CONFIG_SYNTAX: row('Mend the YAML or JSON at the place named above.'),
-  CONFIG_INVALID: row('Mend the value named above; edge-config/schema.json describes every key.'),
-  CONFIG_UNKNOWN_KEY: row('Remove the key or correct its spelling; edge-config/schema.json describes every key.'),
+  CONFIG_INVALID: row('Mend the value named above; docs/config.md describes every key.'),
+  CONFIG_UNKNOWN_KEY: row('Remove the key or correct its spelling; docs/config.md describes every key.'),
   CONFIG_DUPLICATE_ROUTE: row('Change the host, the path or the methods of one of the two routes.'),
   CONFIG_SNAPSHOT_MISSING: row('Build it with thaw build, or correct the name; thaw ls shows what the store has.'),
 
@@ -78,7 +78,10 @@ export const ERRORS = {
   REQUEST_BODY_TOO_LARGE: row("Raise the route's limits.requestBody, or send less.", 413),
   REQUEST_BODY_SLOW: row('The client sends too slowly for a busy node: send faster, or try again later.', 408),
   ROUTE_BUSY: row("Raise the route's limits.concurrency, or try again.", 503),
-  NODE_BUSY: row('No slot became free in time: raise pool.slots or pool.memory, or try again.', 503),
+  NODE_BUSY: row(
+    'No slot became free in time, or too many requests are in work: raise pool.slots, pool.memory or limits.concurrency.',
+    503,
+  ),
   DRAINING: row('The node is shutting down.', 503),
   CPU_TIME_EXCEEDED: row("Raise the route's limits.cpu, or make the guest do less.", 503),
   WALL_TIME_EXCEEDED: row("Raise the route's limits.wall, or make the guest answer sooner.", 504),

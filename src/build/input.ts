@@ -68,8 +68,8 @@ function inputKind(bytes: Uint8Array, path: string, shown: string): InputKind {
       `${shown} is WebAssembly text; make it binary first: npx jco parse ${shown}`,
     );
   }
-  const expected = `WebAssembly, or source in a file called ${SOURCE_EXTENSIONS.join(', ')}`;
-  throw new ThawError('NOT_A_COMPONENT', `${shown} is neither ${expected}`);
+  const sources = SOURCE_EXTENSIONS.join(', ');
+  throw new ThawError('NOT_A_COMPONENT', `${shown} is neither WebAssembly nor source in a file called ${sources}`);
 }
 
 /**
