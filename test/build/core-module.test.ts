@@ -154,7 +154,7 @@ test('a component is passed through, and takes no options', async () => {
 const inputErrors: [title: string, name: string, content: Uint8Array | string, code: string, message: RegExp][] = [
   ['an empty file', 'empty.js', '', 'NOT_A_COMPONENT', /empty\.js is empty/],
   ['WebAssembly text', 'x.wat', '(component)', 'NOT_A_COMPONENT', /is WebAssembly text; .* npx jco parse/],
-  ['something else', 'x.txt', 'hello', 'NOT_A_COMPONENT', /neither WebAssembly, or source in a file called \.js/],
+  ['something else', 'x.txt', 'hello', 'NOT_A_COMPONENT', /neither WebAssembly nor source in a file called \.js/],
   ['an unknown version', 'x.wasm', Buffer.from('0061736d02000000', 'hex'), 'WASM_UNSUPPORTED', /version 02000000/],
   ['a cut module', 'x.wasm', Buffer.from('0061736d0100000001', 'hex'), 'WASM_MALFORMED', /unexpected end/],
 ];
