@@ -44,8 +44,8 @@ export type LoadedSnapshot = {
   readonly waits: WaitHistory;
 };
 
-/** What is known about snapshots and kept, in bytes, beside the deltas: some thousand apps. */
-const KNOWN_BYTES = 16 * 1024 * 1024;
+/** What is known about snapshots and kept, in bytes, beside the deltas: some 500 apps. */
+const KNOWN_BYTES = 8 * 1024 * 1024;
 
 /** What V8 takes for a snapshot without its images, about. */
 const SNAPSHOT_BYTES = 2048;
