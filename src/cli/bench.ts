@@ -65,10 +65,16 @@ function readOptions({ suite, app, path, peers, quick, out }: BenchFlags): Bench
     peers: peerChoice(peers),
     quick: quick === true,
     out,
-    command: `thaw ${process.argv.slice(2).join(' ')}`,
+    command: toldCommand(process.argv.slice(2)),
     progress: showProgress('bench'),
     note,
   };
+}
+
+/** The command as the report tells it. Where it was put has no part in what it says, and is nobody's business. */
+function toldCommand(args: readonly string[]): string {
+  const told = args.filter((arg, index) => !arg.startsWith('--out') && args[index - 1] !== '--out');
+  return ['thaw', ...told].join(' ');
 }
 
 function peerChoice(text: string): BenchOptions['peers'] {

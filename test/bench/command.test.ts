@@ -52,7 +52,7 @@ test('thaw bench measures a component of the user, and writes the report', async
   const cwd = await scratch(t);
   await putGuest(cwd, 'numbers.wasm', 'as-table');
   const args = ['bench', '--suite', 'startup', '--quick', '--app', 'numbers.wasm', '--path', '/lookup/7'];
-  const report = (await thawJson(args, { cwd })) as BenchReport;
+  const report = (await thawJson([...args, '--out', 'mine'], { cwd })) as BenchReport;
   assert.equal(report.command, `thaw ${args.join(' ')} --json`);
   assert.equal(report.isQuick, true);
   assert.equal(report.throughput, null);
@@ -79,7 +79,7 @@ test('thaw bench measures a component of the user, and writes the report', async
   const typical = (name: string): number => medianOf(byName.get(name)?.rounds.flatMap(({ total }) => total) ?? []);
   assert.ok(typical('hot') < typical('wizer'), 'a slot that waits is faster than new instances');
 
-  const directory = join(cwd, 'bench-report');
+  const directory = join(cwd, 'mine');
   assert.deepEqual((await readdir(directory)).toSorted(), ['report.html', 'report.json', 'report.md']);
   assert.deepEqual(JSON.parse(readFileSync(join(directory, 'report.json'), 'utf8')), report);
 });

@@ -57,7 +57,10 @@ test('wrong usage exits with 2, says what is wrong on stderr, and where the help
 test('a failure exits with 1 and prints what failed and what to do, without colour in a pipe', async (t) => {
   const { code, stdout, stderr } = await thaw(['ls', '--store', 'nowhere'], { cwd: await scratch(t) });
   assert.deepEqual({ code, stdout }, { code: 1, stdout: '' });
-  assert.match(stderr, /^thaw: there is no snapshot store in nowhere .*\nthaw build makes .*--store names another\.\n$/);
+  assert.match(
+    stderr,
+    /^thaw: there is no snapshot store in nowhere .*\nthaw build makes .*--store names another\.\n$/,
+  );
 });
 
 test('colour comes where it is asked for, and never with NO_COLOR', async (t) => {
