@@ -27,7 +27,8 @@ const EXAMPLES = `Examples:
 
 const ENVIRONMENT = `
 Environment: THAW_LISTEN, THAW_ADMIN, THAW_STORE, THAW_THREADS, THAW_DRAIN, THAW_POOL_MEMORY and
-THAW_POOL_SLOTS stand over the config, flags over both. THAW_LOG_LEVEL is trace, debug, info (default), warn, error, fatal or silent.
+THAW_POOL_SLOTS stand over the config, flags over both. THAW_LOG_LEVEL is trace, debug, info (default),
+warn, error, fatal or silent.
 
 Ctrl-C or SIGTERM lets the requests under way finish and exits with 0; a further one, more than a second later, exits at
 once. The config is read at the start: SIGHUP does not read it again, but ends the node at once.`;

@@ -10,8 +10,8 @@ const MAX_BYTES = 64 * 1024 * 1024;
 /**
  * The bytes of the deltas that were used last, within a budget; the others are read again when they are wanted.
  *
- * What goes is given back at once. V8 collects a buffer when it needs room, and of 400 KiB outside of its heap it sees
- * an object of some words: with more apps than fit, as much again as is kept would wait to be collected.
+ * What goes is given back at once. Left to V8's collector, which runs when its own heap has grown, as much again as is kept
+ * waited to be collected where there were more apps than fit.
  *
  * Invariant: the bytes that `bytesOf` gave last are whole. Those of earlier calls may have length 0.
  */
