@@ -20,10 +20,10 @@ type Start = () => void;
 type Queue = { readonly begun: Start[]; readonly fresh: Start[] };
 
 /**
- * Lets guests start, and go on when they have waited. A guest runs until it waits or returns, and nothing else does meanwhile. Without turns a thread would
- * run all that have come, one after the other, before it hears of the next request: fifty that are stopped after 50 ms each
- * are 2.5 s. Of those that wait, the route starts next that took the least time, so that a route whose requests are short
- * waits for the guest that runs and for little else.
+ * Lets guests start, and go on when they have waited. A guest runs until it waits or returns, and nothing else does
+ * meanwhile. Without turns a thread would run all that have come, one after the other, before it hears of the next request:
+ * fifty that are stopped after 50 ms each are 2.5 s. Of those that wait, the route starts next that took the least time, so
+ * that a route whose requests are short waits for the guest that runs and for little else.
  *
  * Invariant: while somebody waits, one call of `#startWaiting` is under way.
  */
