@@ -1,7 +1,7 @@
 import { invariant } from '../errors.ts';
 import type { CoreFuncType, ValType } from '../wasm/plan.ts';
 import { Writer } from '../wasm/writer.ts';
-import type { WaitingFunction } from '../wasi/host.ts';
+import type { WaitingFunction } from '../wasi/lowered.ts';
 
 /**
  * Imports that may suspend the guest. V8 suspends at every call of a `WebAssembly.Suspending` import, also when it returns

@@ -1,148 +1,147 @@
 import { ThawError } from '../errors.ts';
 import type { Abi, CoreValue } from './abi.ts';
-import type { HostResource } from './handles.ts';
-import { casesOf, flatten, type FlatType } from './layout.ts';
-import { listLoader } from './stored-values.ts';
-import {
-  camelCase,
-  caseCodec,
-  checkDiscriminant,
-  liftChar,
-  liftFlags,
-  lowerFlags,
-  type VariantLike,
-} from './values.ts';
+import { isLarge, liftCase, lowerCase } from './cases.ts';
+import { flatten, type FlatType, type VariantLike } from './layout.ts';
+import { quoted, Source } from './source.ts';
+import { loadList, recordOf } from './stored-values.ts';
+import { liftChar, liftFlags, lowerFlags } from './values.ts';
 import type { WitType } from './wit.ts';
 
 /**
- * Values that pass as core values, the parameters and results of core functions: lifted (guest to host) and lowered (host to
- * guest) by closures that are made once per type.
+ * Code for values that pass as core values, the parameters and results of core functions: lifted (guest to host) and lowered
+ * (host to guest). The code is within a function that has an {@link Abi} by the name of `abi`.
  *
  * Source: CanonicalABI.md, "Flat Lifting", "Flat Lowering".
  */
 
 /** `at` indexes the first of the flat values. */
 export type LiftFlat = (abi: Abi, flat: readonly CoreValue[], at: number) => unknown;
-/** Only for types that flatten to one core value: CanonicalABI.md's MAX_FLAT_RESULTS. */
-export type LowerFlat = (abi: Abi, value: unknown) => CoreValue;
 
-/** Lifts a value that was passed as flat core values. */
-export function flatLifter(type: WitType): LiftFlat {
+/**
+ * Adds the code that lifts a value. @param flat expressions for its core values, which may be evaluated at any time
+ * @returns its name
+ */
+function lift(source: Source, type: WitType, flat: readonly string[]): string {
+  if (!isLarge(type)) return liftHere(source, type, flat);
+  return source.evaluated(`${source.constant(flatLifter(type))}(abi, [${flat.join()}], 0)`);
+}
+
+function liftHere(source: Source, type: WitType, flat: readonly string[]): string {
+  const [first, second] = flat as readonly [string, string];
   switch (type.kind) {
     case 'bool':
-      return (_, flat, at) => flat[at] !== 0;
+      return source.evaluated(`${first} !== 0`);
     case 'u8':
-      return (_, flat, at) => (flat[at] as number) & 0xff;
+      return source.evaluated(`${first} & 0xff`);
     case 's8':
-      return (_, flat, at) => ((flat[at] as number) << 24) >> 24;
+      return source.evaluated(`(${first} << 24) >> 24`);
     case 'u16':
-      return (_, flat, at) => (flat[at] as number) & 0xffff;
+      return source.evaluated(`${first} & 0xffff`);
     case 's16':
-      return (_, flat, at) => ((flat[at] as number) << 16) >> 16;
+      return source.evaluated(`(${first} << 16) >> 16`);
     case 'u32':
-      return (_, flat, at) => (flat[at] as number) >>> 0;
+      return source.evaluated(`${first} >>> 0`);
     case 's32':
     case 'f32':
     case 'f64':
-      return (_, flat, at) => flat[at];
+      return source.evaluated(first);
     case 'u64':
-      return (_, flat, at) => BigInt.asUintN(64, flat[at] as bigint);
+      return source.evaluated(`BigInt.asUintN(64, ${first})`);
     case 's64':
-      return (_, flat, at) => BigInt.asIntN(64, flat[at] as bigint);
+      return source.evaluated(`BigInt.asIntN(64, ${first})`);
     case 'char':
-      return (_, flat, at) => liftChar((flat[at] as number) >>> 0);
+      return source.evaluated(`${source.constant(liftChar)}(${first} >>> 0)`);
     case 'string':
-      return (abi, flat, at) => abi.loadString(flat[at] as number, flat[at + 1] as number);
-    case 'list': {
-      const load = listLoader(type.element);
-      return (abi, flat, at) => load(abi, flat[at] as number, flat[at + 1] as number);
-    }
+      return source.evaluated(`abi.loadString(${first}, ${second})`);
+    case 'list':
+      return loadList(source, type.element, first, second);
     case 'own':
-      return (abi, flat, at) => abi.handles.take(flat[at] as number, type.resource);
+      return source.evaluated(`abi.handles.take(${first}, ${quoted(type.resource)})`);
     case 'borrow':
-      return (abi, flat, at) => abi.handles.get(flat[at] as number, type.resource);
+      return source.evaluated(`abi.handles.get(${first}, ${quoted(type.resource)})`);
     case 'flags':
-      return (_, flat, at) => liftFlags(type.names, flat[at] as number);
+      return source.evaluated(`${source.constant(liftFlags)}(${source.constant(type.names)}, ${first})`);
     case 'record': {
-      const liftAll = flatTupleLifter(type.fields.map(([, field]) => field));
-      const keys = type.fields.map(([name]) => camelCase(name));
-      return (abi, flat, at) => {
-        const values = liftAll(abi, flat, at);
-        return Object.fromEntries(keys.map((key, index) => [key, values[index]]));
-      };
+      const types = type.fields.map(([, field]) => field);
+      return source.evaluated(recordOf(type.fields, liftAll(source, types, flat)));
     }
     case 'tuple':
-      return flatTupleLifter(type.items);
-    default:
-      return flatVariantLifter(type);
+      return source.evaluated(`[${liftAll(source, type.items, flat).join()}]`);
+    case 'option':
+    case 'result':
+    case 'variant':
+    case 'enum':
+      return liftVariant(source, type, flat);
   }
 }
 
-function flatTupleLifter(items: readonly WitType[]): (abi: Abi, flat: readonly CoreValue[], at: number) => unknown[] {
-  const lifts = items.map(flatLifter);
-  const counts = items.map((item) => flatten(item).length);
-  return (abi, flat, at) => {
-    let next = at;
-    return lifts.map((lift, index) => {
-      const value = lift(abi, flat, next);
-      next += counts[index] as number;
-      return value;
-    });
-  };
-}
-
-function flatVariantLifter(type: VariantLike): LiftFlat {
-  const cases = casesOf(type);
-  const joined = flatten(type).slice(1);
-  const lifts = cases.map((payload) => (payload === null ? null : casePayloadLifter(payload, joined)));
-  const { lift } = caseCodec(type);
-  return (abi, flat, at) => {
-    const index = checkDiscriminant(flat[at] as number, cases.length);
-    return lift(index, lifts[index]?.(abi, flat, at + 1));
-  };
+/** Adds the code that lifts values which were passed one after the other. @returns their names */
+export function liftAll(source: Source, types: readonly WitType[], flat: readonly string[]): string[] {
+  let next = 0;
+  return types.map((type) => {
+    const from = next;
+    next += flatten(type).length;
+    return lift(source, type, flat.slice(from, next));
+  });
 }
 
 /** A payload travels as the join of all cases' flat types; where its own differ, the bits are taken back out. */
-function casePayloadLifter(payload: WitType, joined: readonly FlatType[]): LiftFlat {
-  const lift = flatLifter(payload);
-  const wanted = flatten(payload);
-  if (wanted.every((flat, index) => flat === joined[index])) return lift;
-  return (abi, flat, at) => {
-    const narrowed = wanted.map((want, index) =>
-      reinterpret(flat[at + index] as CoreValue, joined[index] as FlatType, want),
+function liftVariant(source: Source, type: VariantLike, [index, ...carriers]: readonly string[]): string {
+  const joined = flatten(type).slice(1);
+  return liftCase(source, type, index as string, (payload) => {
+    const wanted = flatten(payload);
+    const narrowed = wanted.map((want, at) =>
+      reinterpreted(source, carriers[at] as string, joined[at] as FlatType, want),
     );
-    return lift(abi, narrowed, 0);
-  };
+    return lift(source, payload, narrowed);
+  });
+}
+
+/** CanonicalABI.md `lift_flat_variant`: the low bits of the carrier, read as the wanted type. */
+function reinterpreted(source: Source, value: string, have: FlatType, want: FlatType): string {
+  if (have === want) return value;
+  const reinterpret = source.constant(have === 'i64' ? fromI64 : fromI32);
+  return source.evaluated(`${reinterpret}(${value}, ${quoted(want)})`);
 }
 
 const scratch = new DataView(new ArrayBuffer(8));
 
-/** CanonicalABI.md `lift_flat_variant`: the low bits of the carrier, read as the wanted type. */
-function reinterpret(value: CoreValue, have: FlatType, want: FlatType): CoreValue {
-  if (have === want) return value;
-  if (have === 'i64') scratch.setBigInt64(0, value as bigint, true);
-  else scratch.setInt32(0, value as number, true);
+function fromI64(value: bigint, want: FlatType): CoreValue {
+  scratch.setBigInt64(0, value, true);
+  return inScratch(want);
+}
+
+function fromI32(value: number, want: FlatType): CoreValue {
+  scratch.setInt32(0, value, true);
+  return inScratch(want);
+}
+
+function inScratch(want: FlatType): CoreValue {
   if (want === 'i32') return scratch.getInt32(0, true);
   if (want === 'f32') return scratch.getFloat32(0, true);
   return scratch.getFloat64(0, true);
 }
 
-/** Lowers a value of a type that flattens to a single core value. */
-export function flatLowerer(type: WitType): LowerFlat {
+/**
+ * Adds the code that lowers a value of a type that flattens to a single core value: CanonicalABI.md's MAX_FLAT_RESULTS.
+ * @returns an expression for that, to be evaluated once
+ */
+export function lower(source: Source, type: WitType, value: string): string {
   switch (type.kind) {
     case 'bool':
-      return (_, value) => (value === true ? 1 : 0);
+      return `(${value} === true ? 1 : 0)`;
     case 'char':
-      return (_, value) => (value as string).codePointAt(0) as number;
+      return `${value}.codePointAt(0)`;
     case 'own':
-      return (abi, value) => abi.handles.add(value as HostResource);
+      return `abi.handles.add(${value})`;
     case 'flags':
-      return (_, value) => lowerFlags(type.names, value);
+      return `${source.constant(lowerFlags)}(${source.constant(type.names)}, ${value})`;
     case 'enum':
     case 'result':
     case 'variant': {
-      const { indexOf } = caseCodec(type);
-      return (_, value) => indexOf(value);
+      const index = source.variable();
+      lowerCase(source, type, value, (at) => source.add(`${index} = ${at};`));
+      return index;
     }
     case 'record':
     case 'tuple':
@@ -152,6 +151,21 @@ export function flatLowerer(type: WitType): LowerFlat {
     case 'borrow':
       throw new ThawError('INTERNAL', `${type.kind} does not lower to one core value`);
     default:
-      return (_, value) => value as CoreValue;
+      return value;
   }
+}
+
+const lifters = new WeakMap<WitType, LiftFlat>();
+
+/** A function that lifts a value which was passed as flat core values. One per type. */
+export function flatLifter(type: WitType): LiftFlat {
+  let found = lifters.get(type);
+  if (found === undefined) {
+    const source = new Source();
+    const flat = flatten(type).map((_, index) => source.evaluated(`flat[at + ${index}]`));
+    source.add(`return ${liftHere(source, type, flat)};`);
+    found = source.compile('abi, flat, at') as LiftFlat;
+    lifters.set(type, found);
+  }
+  return found;
 }

@@ -13,7 +13,8 @@ import {
   type ResponseOutparam,
   type Scheme,
 } from './http-messages.ts';
-import type { HostFunction, HostInterface } from './host.ts';
+import type { HostInterface } from './host.ts';
+import type { HostFunction } from './lowered.ts';
 import { OK, type Result } from './values.ts';
 
 /** wasi:http/types@0.2 as the guest imports it. Source: WASI proposals, wasi-http, 0.2.0 to 0.2.12. */

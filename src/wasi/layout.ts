@@ -98,7 +98,8 @@ const payloadAlign = (cases: readonly (WitType | null)[]): number =>
 export const payloadOffset = (cases: readonly (WitType | null)[]): number =>
   alignTo(discriminantSize(cases.length), payloadAlign(cases));
 
-type VariantLike = Extract<WitType, { kind: 'variant' | 'enum' | 'option' | 'result' }>;
+/** What the canonical ABI treats as a variant. */
+export type VariantLike = Extract<WitType, { kind: 'variant' | 'enum' | 'option' | 'result' }>;
 
 /** The payload types of everything that the canonical ABI treats as a variant, in discriminant order. */
 export function casesOf(type: VariantLike): readonly (WitType | null)[] {

@@ -1,5 +1,5 @@
 import { ThawError, invariant } from '../errors.ts';
-import type { HostFunction } from './host.ts';
+import type { HostFunction } from './lowered.ts';
 
 /**
  * Implementations for the methods of a resource type that no function of this host ever returns. Lifting `self` traps

@@ -1,20 +1,14 @@
 import { ThawError } from '../errors.ts';
 import type { Abi } from './abi.ts';
-import type { HostResource } from './handles.ts';
-import { alignTo, casesOf, discriminantSize, layoutOf, payloadOffset } from './layout.ts';
-import {
-  camelCase,
-  caseCodec,
-  checkDiscriminant,
-  liftChar,
-  liftFlags,
-  lowerFlags,
-  type VariantLike,
-} from './values.ts';
+import { isLarge, liftCase, lowerCase } from './cases.ts';
+import { alignTo, casesOf, discriminantSize, layoutOf, payloadOffset, type VariantLike } from './layout.ts';
+import { quoted, Source } from './source.ts';
+import { camelCase, liftChar, liftFlags, lowerFlags } from './values.ts';
 import type { WitType } from './wit.ts';
 
 /**
- * Values in the guest's memory: read from there, and written to it, by closures that are made once per type.
+ * Code for values in the guest's memory: read from there, and written to it. The code is within a function that has an
+ * {@link Abi} by the name of `abi`.
  *
  * Source: CanonicalABI.md, "Loading", "Storing".
  */
@@ -22,83 +16,89 @@ import type { WitType } from './wit.ts';
 export type Load = (abi: Abi, at: number) => unknown;
 export type Store = (abi: Abi, at: number, value: unknown) => void;
 
-/** Reads a value of this type at an address that is already checked. */
-export function loader(type: WitType): Load {
+/** Where a value lies: so many bytes behind an address that is checked already. `view` and `at` are names in the code. */
+export type Place = { readonly view: string; readonly at: string; readonly offset: number };
+
+const behind = ({ view, at, offset }: Place, bytes: number): Place => ({ view, at, offset: offset + bytes });
+const address = ({ at, offset }: Place): string => (offset === 0 ? at : `${at} + ${offset}`);
+
+/** What a DataView calls a number of this type. */
+const NUMBERS = {
+  u8: 'Uint8',
+  s8: 'Int8',
+  u16: 'Uint16',
+  s16: 'Int16',
+  u32: 'Uint32',
+  s32: 'Int32',
+  u64: 'BigUint64',
+  s64: 'BigInt64',
+  f32: 'Float32',
+  f64: 'Float64',
+} as const;
+type NumberKind = keyof typeof NUMBERS;
+
+const UINTS = { 1: 'u8', 2: 'u16', 4: 'u32' } as const;
+
+/** The last argument makes it little-endian; accesses to one byte do without. */
+const get = (kind: NumberKind, place: Place): string => `${place.view}.get${NUMBERS[kind]}(${address(place)}, true)`;
+const set = (kind: NumberKind, place: Place, value: string | number): string =>
+  `${place.view}.set${NUMBERS[kind]}(${address(place)}, ${value}, true);`;
+
+/** Adds the code that reads a value. @returns its name */
+function load(source: Source, type: WitType, place: Place): string {
+  if (!isLarge(type)) return loadHere(source, type, place);
+  return source.evaluated(`${source.constant(loader(type))}(abi, ${address(place)})`);
+}
+
+function loadHere(source: Source, type: WitType, place: Place): string {
   switch (type.kind) {
     case 'bool':
-      return (abi, at) => abi.view.getUint8(at) !== 0;
-    case 'u8':
-      return (abi, at) => abi.view.getUint8(at);
-    case 's8':
-      return (abi, at) => abi.view.getInt8(at);
-    case 'u16':
-      return (abi, at) => abi.view.getUint16(at, true);
-    case 's16':
-      return (abi, at) => abi.view.getInt16(at, true);
-    case 'u32':
-      return (abi, at) => abi.view.getUint32(at, true);
-    case 's32':
-      return (abi, at) => abi.view.getInt32(at, true);
-    case 'u64':
-      return (abi, at) => abi.view.getBigUint64(at, true);
-    case 's64':
-      return (abi, at) => abi.view.getBigInt64(at, true);
-    case 'f32':
-      return (abi, at) => abi.view.getFloat32(at, true);
-    case 'f64':
-      return (abi, at) => abi.view.getFloat64(at, true);
+      return source.evaluated(`${get('u8', place)} !== 0`);
     case 'char':
-      return (abi, at) => liftChar(abi.view.getUint32(at, true));
+      return source.evaluated(`${source.constant(liftChar)}(${get('u32', place)})`);
     case 'string':
-      return (abi, at) => abi.loadString(abi.view.getUint32(at, true), abi.view.getUint32(at + 4, true));
-    case 'list': {
-      const load = listLoader(type.element);
-      return (abi, at) => load(abi, abi.view.getUint32(at, true), abi.view.getUint32(at + 4, true));
-    }
+      return source.evaluated(`abi.loadString(${get('u32', place)}, ${get('u32', behind(place, 4))})`);
+    case 'list':
+      return loadList(source, type.element, get('u32', place), get('u32', behind(place, 4)));
     case 'own':
-      return (abi, at) => abi.handles.take(abi.view.getUint32(at, true), type.resource);
+      return source.evaluated(`abi.handles.take(${get('u32', place)}, ${quoted(type.resource)})`);
     case 'borrow':
-      return (abi, at) => abi.handles.get(abi.view.getUint32(at, true), type.resource);
+      return source.evaluated(`abi.handles.get(${get('u32', place)}, ${quoted(type.resource)})`);
     case 'record':
-      return recordLoader(type.fields);
+      return loadRecord(source, type.fields, place);
     case 'tuple':
-      return tupleLoader(type.items);
+      return source.evaluated(`[${loadAll(source, type.items, place).join()}]`);
     case 'flags': {
-      const load = uintLoader(layoutOf(type).size);
-      return (abi, at) => liftFlags(type.names, load(abi, at));
+      const bits = get(uintOf(layoutOf(type).size), place);
+      return source.evaluated(`${source.constant(liftFlags)}(${source.constant(type.names)}, ${bits})`);
     }
+    case 'option':
+    case 'result':
+    case 'variant':
+    case 'enum':
+      return loadVariant(source, type, place);
     default:
-      return variantLoader(type);
+      return source.evaluated(get(type.kind, place));
   }
 }
 
-const uintLoader = (size: number): ((abi: Abi, at: number) => number) =>
-  size === 1
-    ? (abi, at) => abi.view.getUint8(at)
-    : size === 2
-      ? (abi, at) => abi.view.getUint16(at, true)
-      : (abi, at) => abi.view.getUint32(at, true);
+const uintOf = (size: number): 'u8' | 'u16' | 'u32' => UINTS[size as keyof typeof UINTS];
 
-const uintStorer = (size: number): ((abi: Abi, at: number, value: number) => void) =>
-  size === 1
-    ? (abi, at, value) => abi.view.setUint8(at, value)
-    : size === 2
-      ? (abi, at, value) => abi.view.setUint16(at, value, true)
-      : (abi, at, value) => abi.view.setUint32(at, value, true);
-
-/** Reads a list, given its address and its length as they were passed. */
-export function listLoader(element: WitType): (abi: Abi, pointer: number, length: number) => unknown {
-  if (element.kind === 'u8') return (abi, pointer, length) => abi.loadBytes(pointer, length);
+/** Adds the code that reads a list. @param pointer @param length expressions for what the guest passed @returns its name */
+export function loadList(source: Source, element: WitType, pointer: string, length: string): string {
+  if (element.kind === 'u8') return source.evaluated(`abi.loadBytes(${pointer}, ${length})`);
   const { size, align } = layoutOf(element);
-  const load = loader(element);
-  return (abi, pointer, length) => {
-    const count = length >>> 0;
-    const from = abi.check(pointer, count * size, align);
-    abi.charge(count * size);
-    const items: unknown[] = [];
-    for (let index = 0; index < count; index++) items.push(load(abi, from + index * size));
-    return items;
-  };
+  const count = source.evaluated(`${length} >>> 0`);
+  const from = source.evaluated(`abi.check(${pointer}, ${count} * ${size}, ${align})`);
+  source.add(`abi.charge(${count} * ${size});`);
+  const items = source.evaluated('[]');
+  const view = source.evaluated('abi.view');
+  const index = source.variable();
+  source.add(`for (${index} = 0; ${index} < ${count}; ${index}++) {`);
+  const at = source.evaluated(`${from} + ${index} * ${size}`);
+  const item = load(source, element, { view, at, offset: 0 });
+  source.add(`${items}.push(${item});`, '}');
+  return items;
 }
 
 /** Offsets of the fields of a record, in order. */
@@ -112,136 +112,160 @@ function offsetsOf(types: readonly WitType[]): number[] {
   });
 }
 
-function tupleLoader(items: readonly WitType[]): Load {
-  const offsets = offsetsOf(items);
-  const loads = items.map(loader);
-  return (abi, at) => loads.map((load, index) => load(abi, at + (offsets[index] as number)));
+/** @returns the names of the values, which lie one behind the other */
+export function loadAll(source: Source, types: readonly WitType[], place: Place): string[] {
+  const offsets = offsetsOf(types);
+  return types.map((type, index) => load(source, type, behind(place, offsets[index] as number)));
 }
 
-function recordLoader(fields: readonly (readonly [string, WitType])[]): Load {
-  const loadAll = tupleLoader(fields.map(([, type]) => type));
-  const keys = fields.map(([name]) => camelCase(name));
-  return (abi, at) => {
-    const values = loadAll(abi, at) as unknown[];
-    return Object.fromEntries(keys.map((key, index) => [key, values[index]]));
-  };
+function loadRecord(source: Source, fields: readonly (readonly [string, WitType])[], place: Place): string {
+  const types = fields.map(([, type]) => type);
+  return source.evaluated(recordOf(fields, loadAll(source, types, place)));
 }
 
-function variantLoader(type: VariantLike): Load {
+/** The expression for a record of these values. */
+export const recordOf = (fields: readonly (readonly [name: string, WitType])[], values: readonly string[]): string =>
+  `{ ${fields.map(([name], index) => `${quoted(camelCase(name))}: ${values[index] as string}`).join(', ')} }`;
+
+function loadVariant(source: Source, type: VariantLike, place: Place): string {
   const cases = casesOf(type);
-  const loads = cases.map((payload) => (payload === null ? null : loader(payload)));
-  const offset = payloadOffset(cases);
-  const loadTag = uintLoader(discriminantSize(cases.length));
-  const { lift } = caseCodec(type);
-  return (abi, at) => {
-    const index = checkDiscriminant(loadTag(abi, at), cases.length);
-    return lift(index, loads[index]?.(abi, at + offset));
-  };
+  const index = source.evaluated(get(uintOf(discriminantSize(cases.length)), place));
+  const payload = behind(place, payloadOffset(cases));
+  return liftCase(source, type, index, (found) => load(source, found, payload));
 }
 
-/** Writes a value of this type at an address that is already checked. */
-export function storer(type: WitType): Store {
+/**
+ * Adds the code that writes a value. The guest may be asked for memory, and its memory may grow: the variable with the
+ * name of `place.view` is set anew then.
+ *
+ * @param value an expression for it
+ */
+export function store(source: Source, type: WitType, place: Place, value: string): void {
+  if (!isLarge(type)) {
+    storeHere(source, type, place, value);
+    return;
+  }
+  source.add(`${source.constant(storer(type))}(abi, ${address(place)}, ${value});`, refresh(place));
+}
+
+const refresh = ({ view }: Place): string => `${view} = abi.view;`;
+
+function storeHere(source: Source, type: WitType, place: Place, value: string): void {
   switch (type.kind) {
     case 'bool':
-      return (abi, at, value) => abi.view.setUint8(at, value === true ? 1 : 0);
-    case 'u8':
-    case 's8':
-      return (abi, at, value) => abi.view.setUint8(at, value as number);
-    case 'u16':
-    case 's16':
-      return (abi, at, value) => abi.view.setUint16(at, value as number, true);
-    case 'u32':
-    case 's32':
-      return (abi, at, value) => abi.view.setUint32(at, value as number, true);
-    case 'u64':
-    case 's64':
-      return (abi, at, value) => abi.view.setBigUint64(at, value as bigint, true);
-    case 'f32':
-      return (abi, at, value) => abi.view.setFloat32(at, value as number, true);
-    case 'f64':
-      return (abi, at, value) => abi.view.setFloat64(at, value as number, true);
+      source.add(set('u8', place, `${value} === true ? 1 : 0`));
+      break;
     case 'char':
-      return (abi, at, value) => abi.view.setUint32(at, (value as string).codePointAt(0) as number, true);
-    case 'string':
-      return (abi, at, value) => {
-        const [pointer, length] = abi.storeString(value as string);
-        storePair(abi, at, pointer, length);
-      };
+      source.add(set('u32', place, `${value}.codePointAt(0)`));
+      break;
+    case 'string': {
+      const stored = source.evaluated(`abi.storeString(${value})`);
+      storePair(source, place, `${stored}[0]`, `${stored}[1]`);
+      break;
+    }
     case 'list':
-      return listStorer(type.element);
+      storeList(source, type.element, place, value);
+      break;
     case 'own':
-      return (abi, at, value) => abi.view.setUint32(at, abi.handles.add(value as HostResource), true);
+      source.add(set('u32', place, `abi.handles.add(${value})`));
+      break;
     case 'borrow':
       throw new ThawError('INTERNAL', 'a host function cannot return a borrow');
     case 'record':
-      return recordStorer(type.fields);
+      storeAll(source, type.fields, place, (name) => `${value}[${quoted(camelCase(name))}]`);
+      break;
     case 'tuple':
-      return tupleStorer(type.items);
+      storeAll(source, [...type.items.entries()], place, (index) => `${value}[${index}]`);
+      break;
     case 'flags': {
-      const store = uintStorer(layoutOf(type).size);
-      return (abi, at, value) => store(abi, at, lowerFlags(type.names, value));
+      const bits = `${source.constant(lowerFlags)}(${source.constant(type.names)}, ${value})`;
+      source.add(set(uintOf(layoutOf(type).size), place, bits));
+      break;
     }
+    case 'option':
+    case 'result':
+    case 'variant':
+    case 'enum':
+      storeVariant(source, type, place, value);
+      break;
     default:
-      return variantStorer(type);
+      source.add(set(type.kind, place, value));
   }
 }
 
-function storePair(abi: Abi, at: number, pointer: number, length: number): void {
-  const { view } = abi;
-  view.setUint32(at, pointer, true);
-  view.setUint32(at + 4, length, true);
+/** Memory was asked for before. */
+function storePair(source: Source, place: Place, pointer: string, length: string): void {
+  source.add(refresh(place), set('u32', place, pointer), set('u32', behind(place, 4), length));
 }
 
-function listStorer(element: WitType): Store {
+function storeList(source: Source, element: WitType, place: Place, value: string): void {
+  const list = source.evaluated(value);
   if (element.kind === 'u8') {
-    return (abi, at, value) => {
-      const bytes = value as Uint8Array | string;
-      storePair(abi, at, abi.storeBytes(bytes), bytes.length);
-    };
+    const bytes = source.evaluated(`abi.storeBytes(${list})`);
+    storePair(source, place, bytes, `${list}.length`);
+    return;
   }
   const { size, align } = layoutOf(element);
-  const store = storer(element);
-  return (abi, at, value) => {
-    const items = value as readonly unknown[];
-    const pointer = abi.allocate(items.length * size, align);
-    for (let index = 0; index < items.length; index++) store(abi, pointer + index * size, items[index]);
-    storePair(abi, at, pointer, items.length);
-  };
+  const pointer = source.evaluated(`abi.allocate(${list}.length * ${size}, ${align})`);
+  source.add(refresh(place));
+  const index = source.variable();
+  source.add(`for (${index} = 0; ${index} < ${list}.length; ${index}++) {`);
+  const at = source.evaluated(`${pointer} + ${index} * ${size}`);
+  const item = source.evaluated(`${list}[${index}]`);
+  store(source, element, { view: place.view, at, offset: 0 }, item);
+  source.add('}');
+  storePair(source, place, pointer, `${list}.length`);
 }
 
-function tupleStorer(items: readonly WitType[]): Store {
-  const offsets = offsetsOf(items);
-  const stores = items.map(storer);
-  return (abi, at, value) => {
-    const values = value as readonly unknown[];
-    for (let index = 0; index < stores.length; index++) {
-      (stores[index] as Store)(abi, at + (offsets[index] as number), values[index]);
-    }
-  };
+/** Fields by their names or indexes. */
+function storeAll<Name>(
+  source: Source,
+  fields: readonly (readonly [Name, WitType])[],
+  place: Place,
+  valueOf: (name: Name) => string,
+): void {
+  const offsets = offsetsOf(fields.map(([, type]) => type));
+  for (const [index, [name, type]] of fields.entries()) {
+    store(source, type, behind(place, offsets[index] as number), valueOf(name));
+  }
 }
 
-function recordStorer(fields: readonly (readonly [string, WitType])[]): Store {
-  const storeAll = tupleStorer(fields.map(([, type]) => type));
-  const keys = fields.map(([name]) => camelCase(name));
-  return (abi, at, value) => {
-    const object = value as Readonly<Record<string, unknown>>;
-    storeAll(
-      abi,
-      at,
-      keys.map((key) => object[key]),
-    );
-  };
-}
-
-function variantStorer(type: VariantLike): Store {
+function storeVariant(source: Source, type: VariantLike, place: Place, value: string): void {
   const cases = casesOf(type);
-  const stores = cases.map((payload) => (payload === null ? null : storer(payload)));
-  const offset = payloadOffset(cases);
-  const storeTag = uintStorer(discriminantSize(cases.length));
-  const { indexOf, payloadOf } = caseCodec(type);
-  return (abi, at, value) => {
-    const index = indexOf(value);
-    storeTag(abi, at, index);
-    stores[index]?.(abi, at + offset, payloadOf(value));
-  };
+  const tag = uintOf(discriminantSize(cases.length));
+  const payloadPlace = behind(place, payloadOffset(cases));
+  lowerCase(source, type, value, (index, payload, payloadValue) => {
+    source.add(set(tag, place, index));
+    if (payload !== null) store(source, payload, payloadPlace, payloadValue);
+  });
+}
+
+const loaders = new WeakMap<WitType, Load>();
+const storers = new WeakMap<WitType, Store>();
+
+/** A function that reads a value of this type at an address that is already checked. One per type. */
+export function loader(type: WitType): Load {
+  let found = loaders.get(type);
+  if (found === undefined) {
+    const source = new Source();
+    source.add('const view = abi.view;');
+    const value = loadHere(source, type, { view: 'view', at: 'at', offset: 0 });
+    source.add(`return ${value};`);
+    found = source.compile('abi, at') as Load;
+    loaders.set(type, found);
+  }
+  return found;
+}
+
+/** A function that writes a value of this type at an address that is already checked. One per type. */
+export function storer(type: WitType): Store {
+  let found = storers.get(type);
+  if (found === undefined) {
+    const source = new Source();
+    source.add('let view = abi.view;');
+    storeHere(source, type, { view: 'view', at: 'at', offset: 0 }, 'value');
+    found = source.compile('abi, at, value') as Store;
+    storers.set(type, found);
+  }
+  return found;
 }

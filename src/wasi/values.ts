@@ -1,5 +1,4 @@
-import { ThawError, invariant } from '../errors.ts';
-import type { WitType } from './wit.ts';
+import { ThawError } from '../errors.ts';
 
 /**
  * What a host function sees of the values that it takes and returns: bool → boolean; integers up to 32 bits and floats →
@@ -25,8 +24,6 @@ export const ERR = { tag: 'err', val: undefined } as const;
 export const camelCase = (name: string): string =>
   name.toLowerCase().replaceAll(/-(\w)/g, (_, letter: string) => letter.toUpperCase());
 
-export type VariantLike = Extract<WitType, { kind: 'variant' | 'enum' | 'option' | 'result' }>;
-
 /** @throws ThawError ABI_VIOLATION */
 export function liftChar(code: number): string {
   if (code > 0x10ffff || (code >= 0xd800 && code <= 0xdfff)) {
@@ -42,50 +39,4 @@ export function liftFlags(names: readonly string[], bits: number): ReadonlySet<s
 export function lowerFlags(names: readonly string[], value: unknown): number {
   const set = value as ReadonlySet<string>;
   return names.reduce((bits, name, index) => (set.has(name) ? bits | (1 << index) : bits), 0) >>> 0;
-}
-
-/** Makes the host's value of case `index`, and takes it apart again. */
-type CaseCodec = {
-  readonly lift: (index: number, payload: unknown) => unknown;
-  readonly indexOf: (value: unknown) => number;
-  readonly payloadOf: (value: unknown) => unknown;
-};
-
-/** Of a type with cases. */
-export function caseCodec(type: VariantLike): CaseCodec {
-  if (type.kind === 'option') {
-    invariant(type.some.kind !== 'option', 'option<option<T>> has no representation in the host');
-    return {
-      lift: (index, payload) => (index === 0 ? undefined : payload),
-      indexOf: (value) => (value === undefined ? 0 : 1),
-      payloadOf: (value) => value,
-    };
-  }
-  const names =
-    type.kind === 'result' ? ['ok', 'err'] : type.kind === 'enum' ? type.names : type.cases.map(([name]) => name);
-  const indexes = new Map(names.map((name, index) => [name, index]));
-  const indexOf = (name: string): number => {
-    const index = indexes.get(name);
-    invariant(index !== undefined, `the host lowered case ${name}, which its type does not have`);
-    return index;
-  };
-  if (type.kind === 'enum') {
-    return {
-      lift: (index) => names[index],
-      indexOf: (value) => indexOf(value as string),
-      payloadOf: () => undefined,
-    };
-  }
-  return {
-    lift: (index, payload) => ({ tag: names[index], val: payload }),
-    indexOf: (value) => indexOf((value as Tagged).tag),
-    payloadOf: (value) => (value as Tagged).val,
-  };
-}
-
-/** @throws ThawError ABI_VIOLATION */
-export function checkDiscriminant(index: number, count: number): number {
-  if (index >>> 0 >= count)
-    throw new ThawError('ABI_VIOLATION', `discriminant ${index >>> 0} of a variant with ${count} cases`);
-  return index;
 }

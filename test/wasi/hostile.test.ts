@@ -6,7 +6,7 @@ import { Abi, MAX_LIFTED_BYTES, type CoreValue } from '../../src/wasi/abi.ts';
 import { Guest } from '../../src/wasi/guest.ts';
 import { HandleTable } from '../../src/wasi/handles.ts';
 import { createHost } from '../../src/wasi/index.ts';
-import type { CompiledFunction } from '../../src/wasi/host.ts';
+import type { CompiledFunction } from '../../src/wasi/lowered.ts';
 import { flatten, layoutOf, type FlatType } from '../../src/wasi/layout.ts';
 import { flatLifter } from '../../src/wasi/flat-values.ts';
 import { loader, storer } from '../../src/wasi/stored-values.ts';
