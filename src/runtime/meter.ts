@@ -90,7 +90,7 @@ export class Meter {
     this.#hadNoTime = left <= 0;
     if (this.#hadNoTime) this.#page.close();
     Atomics.store(this.#words, SEGMENT, this.#hadNoTime ? segment | STOPPED : segment);
-    ringDoorbell(this.#doorbell);
+    ringDoorbell(this.#doorbell, left);
   }
 
   /** Ends the account's segment if it runs. */

@@ -1,5 +1,5 @@
 import { CONTROL_CLOCK, CONTROL_CLOSED, CONTROL_DEADLINE, CONTROL_SEGMENT } from './control.ts';
-import { AWAKE, ASLEEP, ENDED } from './doorbell.ts';
+import { AWAKE, ASLEEP, DOZE_MS, DOZING, ENDED } from './doorbell.ts';
 import { isRunning, STOPPED, type Barrier } from './meter.ts';
 import { clockMicros } from './thread-clock.ts';
 
@@ -74,27 +74,36 @@ class WatchedThread {
 }
 
 /**
- * Between two looks. A segment that begins right after one, with next to nothing left, runs so much too long: a quarter of
- * the 20 ms that a guest may overrun its limit by. 200 looks a second take some 0.3 % of a core.
+ * Between two looks of a watchdog that is awake. A segment that begins right after one, with next to nothing left, runs so
+ * much too long: a quarter of the 20 ms that a guest may overrun its limit by.
  */
 const LOOK_MS = 5;
 
-/** After so many looks without a segment the watchdog sleeps until it is rung. */
-const QUIET_LOOKS = 20;
+/** After so many looks without having been rung for it dozes, */
+const LOOKS_UNTIL_DOZING = 20;
+/** and after so many more without a segment it sleeps. */
+const QUIET_LOOKS_UNTIL_ASLEEP = 5;
 
 /** Looks until the doorbell says to end. Blocks the thread. */
 export function keepWatch(watch: Watch, doorbell: Int32Array): void {
-  let quiet = 0;
   while (Atomics.load(doorbell, 0) !== ENDED) {
-    const { nextMicros, isQuiet } = watch.look();
-    quiet = isQuiet ? quiet + 1 : 0;
-    if (quiet < QUIET_LOOKS) {
-      Atomics.wait(doorbell, 0, AWAKE, Math.min(LOOK_MS, (nextMicros ?? Infinity) / 1000));
-      continue;
+    for (let looks = 0; looks < LOOKS_UNTIL_DOZING; looks++) lookAndWait(watch, doorbell, AWAKE, LOOK_MS);
+    Atomics.compareExchange(doorbell, 0, AWAKE, DOZING);
+    for (let quiet = 0; quiet < QUIET_LOOKS_UNTIL_ASLEEP && Atomics.load(doorbell, 0) === DOZING;) {
+      quiet = lookAndWait(watch, doorbell, DOZING, DOZE_MS) ? quiet + 1 : 0;
     }
-    Atomics.compareExchange(doorbell, 0, AWAKE, ASLEEP);
+    Atomics.compareExchange(doorbell, 0, DOZING, ASLEEP);
     if (watch.look().isQuiet) Atomics.wait(doorbell, 0, ASLEEP);
     Atomics.compareExchange(doorbell, 0, ASLEEP, AWAKE);
-    quiet = 0;
   }
+}
+
+/**
+ * Looks, and waits until a deadline passes, for `ms` at most and while the doorbell has this state.
+ * @returns whether nothing ran since the last look
+ */
+function lookAndWait(watch: Watch, doorbell: Int32Array, state: number, ms: number): boolean {
+  const { nextMicros, isQuiet } = watch.look();
+  Atomics.wait(doorbell, 0, state, Math.min(ms, (nextMicros ?? Infinity) / 1000));
+  return isQuiet;
 }

@@ -3,7 +3,7 @@ import { after, describe, test } from 'node:test';
 import * as fc from 'fast-check';
 import { CONTROL_CLOCK, CONTROL_DEADLINE, CONTROL_SEGMENT } from '../../src/runtime/control.ts';
 import { ControlMemory } from '../../src/runtime/control-memory.ts';
-import { ASLEEP, AWAKE } from '../../src/runtime/doorbell.ts';
+import { ASLEEP, AWAKE, DOZE_MS, DOZING } from '../../src/runtime/doorbell.ts';
 import { Account, isRunning, Meter } from '../../src/runtime/meter.ts';
 import { ThreadClock } from '../../src/runtime/thread-clock.ts';
 import { Watch } from '../../src/runtime/watch.ts';
@@ -152,7 +152,16 @@ describe('a meter', () => {
   test('rings the doorbell when the watchdog sleeps', () => {
     const thread = new Thread();
     Atomics.store(thread.doorbell, 0, ASLEEP);
-    thread.account(1).resume();
+    thread.account(1000).resume();
+    assert.equal(thread.doorbell[0], AWAKE);
+  });
+
+  test('rings the doorbell of a watchdog that dozes for a segment that may be over before it looks', () => {
+    const thread = new Thread();
+    Atomics.store(thread.doorbell, 0, DOZING);
+    thread.account(DOZE_MS).resume();
+    assert.equal(thread.doorbell[0], DOZING);
+    thread.account(DOZE_MS - 1).resume();
     assert.equal(thread.doorbell[0], AWAKE);
   });
 });
@@ -314,6 +323,33 @@ test('a watchdog that sleeps is woken, again and again', async () => {
     account.resume();
     while (!account.isOver) assert.ok(performance.now() < deadline, 'it stops a segment');
     account.pause();
+  }
+  assert.equal(watchdog.failure, null);
+});
+
+test('a watchdog dozes while segments have time, and is woken for one that has little', async () => {
+  const watchdog = new Watchdog(1);
+  after(() => watchdog.stop());
+  const [link] = watchdog.links;
+  assert.ok(link);
+  const { meter } = new ControlMemory(link);
+  const doorbell = new Int32Array(link.doorbell);
+  const [long, short] = [new Account(meter), new Account(meter)];
+  for (let round = 0; round < 3; round++) {
+    const deadline = performance.now() + 10_000;
+    long.open(60_000);
+    while (Atomics.load(doorbell, 0) !== DOZING) {
+      assert.ok(performance.now() < deadline, 'it dozes when segments have time');
+      // Each is another segment: something runs.
+      long.resume();
+      await new Promise((resolve) => setTimeout(resolve, 1));
+    }
+    short.open(1);
+    short.resume();
+    while (!short.isOver) assert.ok(performance.now() < deadline, 'it stops a segment');
+    short.pause();
+    long.pause();
+    assert.ok(!long.wasStopped);
   }
   assert.equal(watchdog.failure, null);
 });
