@@ -68,8 +68,10 @@ test('a signal that comes twice at once, as from a terminal and npm, still lets 
 });
 
 test('a second signal, later, ends a drain at once', async (t) => {
-  const { child, ended, answer } = await waiting(t);
+  const { child, adminUrl, ended, answer } = await waiting(t);
   child.kill('SIGINT');
+  // A second counts from when the node has heard the first.
+  while ((await fetch(`${adminUrl}/readyz`)).status !== 503) await sleep(10);
   await sleep(1100);
   child.kill('SIGTERM');
   assert.equal((await ended).code, 128 + 15);

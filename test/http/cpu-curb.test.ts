@@ -88,7 +88,8 @@ suite('guests of curbed routes', () => {
     leave(1000);
     const leaveSecond = await second;
     const pauseMs = performance.now() - begun;
-    assert.ok(pauseMs >= 19 && pauseMs < 500, `${pauseMs} ms`);
+    // Four times 5 ms; it would be 4 s if the second call counted, too.
+    assert.ok(pauseMs >= 19 && pauseMs < 3000, `${pauseMs} ms`);
     assert.equal(await state(third), 'waits');
     leaveSecond(0.1);
     assert.equal(await state(third), 'in');

@@ -260,14 +260,13 @@ test('a client that leaves is reported once, and the body fails', async () => {
 });
 
 test('a guest that answers after its client has left learns it at its first write', async () => {
-  const { promise: closed, resolve } = Promise.withResolvers<ResponseWriter>();
-  work = (writer, response) => void response.on('close', () => resolve(writer));
+  const { promise, resolve: arrived } = Promise.withResolvers<[ResponseWriter, ServerResponse]>();
+  work = (writer, raw) => arrived([writer, raw]);
   const outgoing = request({ port, agent: false }).on('error', () => {});
   outgoing.end();
-  await once(outgoing, 'finish');
-  await sleep(20);
+  const [writer, raw] = await promise;
   outgoing.destroy();
-  const writer = await closed;
+  await once(raw, 'close');
   assert.equal(writer.answered, true, 'nobody waits for an answer any more');
   const { response } = newResponse();
   writer.hold(response);
@@ -445,14 +444,14 @@ test('one with trailers, or that is not whole, is not kept from leaving', async 
 });
 
 test('a client that is looked after late, and has left, is reported', async () => {
-  const { promise, resolve } = Promise.withResolvers<ServerResponse>();
-  work = (_unused, raw) => void raw.on('close', () => resolve(raw));
+  const { promise, resolve: arrived } = Promise.withResolvers<ServerResponse>();
+  work = (_unused, raw) => arrived(raw);
   const outgoing = request({ port, agent: false }).on('error', () => {});
   outgoing.end();
-  await once(outgoing, 'finish');
-  await sleep(20);
+  const raw = await promise;
   outgoing.destroy();
-  const writer = new ResponseWriter(await promise);
+  await once(raw, 'close');
+  const writer = new ResponseWriter(raw);
   let reports = 0;
   writer.watch(() => void reports++);
   assert.equal(reports, 1);

@@ -32,10 +32,18 @@ async function upload(body = ''): Promise<Upload> {
 const NEVER = new Promise<void>(() => {});
 const ROUTE = { index: 0, maxUploads: 100 };
 
-/** Whether it is let in by itself, in the time that loopback needs. */
-async function isIn(entry: Promise<LeaveGate>): Promise<boolean> {
-  const outcome = await Promise.race([entry.then(() => true), sleep(100).then(() => false)]);
-  return outcome;
+/** Longer than a busy machine may stand still. */
+const PATIENCE_MS = 10_000;
+
+/** It is let in by itself. */
+async function assertIn(entry: Promise<LeaveGate>): Promise<void> {
+  const late = sleep(PATIENCE_MS, 'late', { ref: false });
+  assert.notEqual(await Promise.race([entry, late]), 'late');
+}
+
+/** It is not let in by itself in a time in which loopback does much. */
+async function assertWaits(entry: Promise<LeaveGate>, why = 'it is let in'): Promise<void> {
+  assert.equal(await Promise.race([entry, sleep(100, 'waits')]), 'waits', why);
 }
 
 test('beyond the places requests wait, and come in as places are given back, the last first', async () => {
@@ -44,13 +52,14 @@ test('beyond the places requests wait, and come in as places are given back, the
   const entries = uploads.map(({ request }) => gate.enter(request, ROUTE, NEVER));
   const [first, second, third, fourth] = entries;
   assert.ok(first && second && third && fourth);
-  assert.ok((await isIn(first)) && (await isIn(second)));
-  assert.ok(!(await isIn(third)));
+  await assertIn(first);
+  await assertIn(second);
+  await assertWaits(third);
   const leave = await first;
   leave();
   leave();
-  assert.ok(await isIn(fourth));
-  assert.ok(!(await isIn(third)), 'a place that is given back twice is one place');
+  await assertIn(fourth);
+  await assertWaits(third, 'a place that is given back twice is one place');
 });
 
 test('a request whose body is whole needs no place', async () => {
@@ -58,9 +67,9 @@ test('a request whose body is whole needs no place', async () => {
   const [slow, short] = [await upload(), await upload('12345')];
   await gate.enter(slow.request, ROUTE, NEVER);
   const entry = gate.enter(short.request, ROUTE, NEVER);
-  assert.ok(!(await isIn(entry)));
+  await assertWaits(entry);
   short.socket.write('67890');
-  assert.ok(await isIn(entry));
+  await assertIn(entry);
   assert.equal(short.request.readableLength, 10);
 });
 
@@ -71,7 +80,7 @@ test('a place is free again when the body has been read', async () => {
   const entry = gate.enter(second.request, ROUTE, NEVER);
   first.request.resume();
   first.socket.write('1234567890');
-  assert.ok(await isIn(entry));
+  await assertIn(entry);
 });
 
 test('a route has its own bound, and does not hold up another', async () => {
@@ -80,10 +89,10 @@ test('a route has its own bound, and does not hold up another', async () => {
   const [first, second, other] = [await upload(), await upload(), await upload()];
   await gate.enter(first.request, busy, NEVER);
   const waiting = gate.enter(second.request, busy, NEVER);
-  assert.ok(!(await isIn(waiting)));
+  await assertWaits(waiting);
   const leave = await gate.enter(other.request, ROUTE, NEVER);
   leave();
-  assert.ok(!(await isIn(waiting)));
+  await assertWaits(waiting);
 });
 
 test('at the deadline it is REQUEST_BODY_SLOW, and the place goes to the next', async () => {
@@ -94,5 +103,5 @@ test('at the deadline it is REQUEST_BODY_SLOW, and the place goes to the next', 
   const next = gate.enter(third.request, ROUTE, NEVER);
   await assert.rejects(late, (error: unknown) => error instanceof ThawError && error.code === 'REQUEST_BODY_SLOW');
   leave();
-  assert.ok(await isIn(next));
+  await assertIn(next);
 });

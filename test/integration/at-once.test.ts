@@ -51,6 +51,8 @@ const printed = (on: ServedNode = node): string[] =>
     .filter(({ stream }) => stream === 'stdout')
     .map(({ msg = '' }) => msg);
 
+const linesWith = (part: string): string[] => printed().filter((line) => line.includes(part));
+
 const timesPrinted = (line: string, on: ServedNode = node): number =>
   printed(on).filter((other) => other === line).length;
 
@@ -269,7 +271,8 @@ describe('responses that leave together', () => {
     });
     assert.ok(answers.every(Boolean));
     assert.equal(answers.length, 1500);
-    const lines = printed().filter((line) => line.includes('many'));
+    await eventually('all of them are logged', () => linesWith('many').length >= 1500);
+    const lines = linesWith('many');
     assert.deepEqual([lines.length, new Set(lines).size], [1500, 1500], 'each has printed once');
     await idle(node);
   });
@@ -332,7 +335,10 @@ describe('a drain loses none of the responses that are held', () => {
         }
       }),
     );
-    await sleep(150);
+    await eventually('each has been answered', () =>
+      connections.every(({ received }) => received.includes('HTTP/1.1 200')),
+    );
+    await sleep(100);
     own.signal('SIGTERM');
     await own.exited();
     over.abort();

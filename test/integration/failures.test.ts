@@ -26,6 +26,8 @@ const store = await freezeGuests(['js-kitchen', 'as-table'], {
   'traps-after-body': await changed(DROP_REQUEST, 'unreachable'),
 });
 const limits = { wall: '20s', concurrency: 1000 };
+/** What a guest that is not stopped cannot be done in: that waits for 15 s, or has 20 s. */
+const WELL_BEFORE_MS = 12_000;
 const node = await serve(
   {
     threads: 1,
@@ -163,7 +165,7 @@ test('a client that leaves in the middle of a response stops the guest, well bef
   await sleep(200);
   for (const { socket } of clients) socket.destroy();
   await assertServesOn();
-  assert.ok(performance.now() - begun < 5000);
+  assert.ok(performance.now() - begun < WELL_BEFORE_MS);
 });
 
 test('a guest is stopped when its client has left, well before its wall time', async () => {
@@ -173,12 +175,12 @@ test('a guest is stopped when its client has left, well before its wall time', a
   await sleep(100);
   for (const { socket } of clients) socket.destroy();
   await assertServesOn();
-  assert.ok(performance.now() - begun < 5000);
+  assert.ok(performance.now() - begun < WELL_BEFORE_MS);
 });
 
 test('a client that leaves while it waits for a slot leaves the queue', async () => {
   const busy = await Promise.all(Array.from({ length: SLOTS }, () => node.connect()));
-  for (const client of busy) client.writeLines('GET /sleep?ms=700 HTTP/1.1', 'host: js.test', '');
+  for (const client of busy) client.writeLines('GET /sleep?ms=2000 HTTP/1.1', 'host: js.test', '');
   await sleep(50);
   const before = node.log().length;
   const queued = await Promise.all(Array.from({ length: SLOTS * 2 }, () => node.connect()));

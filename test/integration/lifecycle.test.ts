@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict';
 import { readdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { PassThrough } from 'node:stream';
 import { test } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import {
@@ -46,6 +47,14 @@ const restored = (node: ServedNode): Promise<void> =>
     const { routes } = JSON.parse((await node.admin('/routes')).text) as { routes: { slots: { busy: number } }[] };
     return routes.every(({ slots }) => slots.busy === 0);
   });
+
+/** Requests of the route that are in work now. */
+async function busyOf(node: ServedNode, route: number): Promise<number> {
+  const { routes } = JSON.parse((await node.admin('/routes')).text) as { routes: { slots: { busy: number } }[] };
+  return routes[route]?.slots.busy ?? Number.NaN;
+}
+
+const AS_ROUTE = 2;
 
 const phases = (kind: Record<string, Quantiles> | undefined): string[] => Object.keys(kind ?? {}).toSorted();
 
@@ -104,13 +113,17 @@ test('the admin listener shows health and routes', async () => {
 });
 
 test('requests in work are counted while they are', async () => {
-  const node = await serve(CONFIG, { store });
-  const answers = [1, 2, 3].map(() => node.send('/wait?ms=300', { host: 'as.test' }));
-  await eventually('three are busy', async () => {
-    const { routes } = JSON.parse((await node.admin('/routes')).text) as { routes: { slots: { busy: number } }[] };
-    return routes[2]?.slots.busy === 3;
-  });
-  await Promise.all(answers);
+  // Half of the slots are for bodies that are on their way.
+  const node = await serve({ ...CONFIG, pool: { slots: 8 } }, { store });
+  const bodies = [1, 2, 3].map(() => new PassThrough());
+  const answers = bodies.map((body) => node.send('/echo', { method: 'POST', host: 'as.test', body }));
+  for (const body of bodies) body.write('a');
+  await eventually('three are busy', async () => (await busyOf(node, AS_ROUTE)) === 3);
+  for (const body of bodies) body.end('b');
+  assert.deepEqual(
+    (await Promise.all(answers)).map(({ text }) => text),
+    ['ab', 'ab', 'ab'],
+  );
   await restored(node);
   await node.stop();
 });
@@ -155,6 +168,7 @@ test('a response that is still on its way to a slow client is not cut by a drain
   const bytes = 9_000_000;
   connection.writeLines('POST /echo HTTP/1.1', 'host: as.test', `content-length: ${bytes}`, 'connection: close', '');
   connection.socket.pause().write(Buffer.alloc(bytes, 'x'));
+  await eventually('it is in work', async () => (await busyOf(node, AS_ROUTE)) === 1);
   await sleep(200);
   node.signal('SIGTERM');
   await sleep(200);
@@ -167,14 +181,15 @@ test('a response that is still on its way to a slow client is not cut by a drain
 
 test('a drain ends when its time is over', async () => {
   const node = await serve({ ...CONFIG, drain: '300ms' }, { store });
-  const cutOff = node.send('/wait?ms=8000', { host: 'as.test' });
-  await sleep(200);
+  const cutOff = node.send('/wait?ms=20000', { host: 'as.test' });
+  await eventually('it is in work', async () => (await busyOf(node, AS_ROUTE)) === 1);
   const begun = performance.now();
   node.signal('SIGTERM');
   await assert.rejects(cutOff, { code: 'ECONNRESET' });
   const { code } = await node.exited();
   assert.equal(code, 0);
-  assert.ok(performance.now() - begun < 4000);
+  // The request would have taken 20 s.
+  assert.ok(performance.now() - begun < 10_000);
   assert.ok(node.lines.some((line) => line.startsWith('1 request did not end within the drain time')));
 });
 

@@ -117,7 +117,7 @@ test('over the concurrency of the node all routes are answered with 503, and the
     { store },
   );
   const sent = await concurrently(12, 12, async (index) =>
-    small.send('/wait?ms=500', { host: index % 2 === 0 ? 'a.test' : 'b.test' }),
+    small.send('/wait?ms=2000', { host: index % 2 === 0 ? 'a.test' : 'b.test' }),
   );
   const refused = sent.filter(({ status }) => status === 503);
   assert.deepEqual([sent.length - refused.length, refused.length], [4, 8]);

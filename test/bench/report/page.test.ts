@@ -111,7 +111,7 @@ function tablesOf(report: BenchReport): Table[] {
 
 /** Waits until an expression holds on a page; the page's own policy lets nothing be evaluated in it that could wait. */
 async function eventually(page: Page, expression: string): Promise<void> {
-  const deadline = Date.now() + 5000;
+  const deadline = Date.now() + 20_000;
   while ((await page.evaluate(expression)) !== true) {
     assert.ok(Date.now() < deadline, `on the page: ${expression}`);
     await setTimeout(20);
