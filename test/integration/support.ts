@@ -13,7 +13,8 @@ import { after } from 'node:test';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { freeze } from '../../src/build/freeze.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
-import { buildGuest, type GuestName } from '../guests/build.ts';
+import type { GuestName } from '../guests/build.ts';
+import { freezeGuest } from '../guests/frozen.ts';
 import { unsyncedOps } from '../snapshot/support.ts';
 
 /** The whole node as a process of its own, and what it takes to talk to it. */
@@ -39,8 +40,8 @@ type Components = Readonly<Record<string, Uint8Array>>;
 export async function freezeGuests(names: readonly GuestName[], others: Components = {}): Promise<string> {
   const directory = temporaryDirectory();
   const store = SnapshotStore.open(directory, { create: true, ops: unsyncedOps });
-  const guests = await Promise.all(names.map(async (name) => [name, await buildGuest(name)] as const));
-  for (const [name, component] of [...guests, ...Object.entries(others)]) {
+  for (const name of names) await store.setRef(name, await freezeGuest(name, store), 'a test');
+  for (const [name, component] of Object.entries(others)) {
     const { digest } = await freeze(component, store);
     await store.setRef(name, digest, 'a test');
   }

@@ -6,7 +6,7 @@ import type { Slot, SlotEnvironment } from '../../src/runtime/slot.ts';
 import type { LoadedSnapshot } from '../../src/runtime/snapshot.ts';
 import { Watchdog } from '../../src/runtime/watchdog.ts';
 import type { Call } from '../../src/wasi/guest.ts';
-import { buildGuest, type GuestName } from '../guests/build.ts';
+import type { GuestName } from '../guests/build.ts';
 import { PendingSource, RecordingCall, requestTo, serve, type Sent } from '../support/call.ts';
 import { Bench, TIERS } from '../support/runtime.ts';
 import { assertSameState } from '../support/same-state.ts';
@@ -163,7 +163,7 @@ async function assertServesAsWaiting(slot: Slot, [path, waits, answer]: Requests
   assertSameState(slot.observe(), (await brandNew(slot.snapshot)).observe(), `restored after ${path}`);
 }
 
-const frozen = async (name: GuestName): Promise<LoadedSnapshot> => bench.freeze(await buildGuest(name));
+const frozen = (name: GuestName): Promise<LoadedSnapshot> => bench.freezeGuest(name);
 
 for (const [name, requests] of Object.entries(REQUESTS)) {
   describe(`${name} at once does as on a stack of its own`, () => {

@@ -96,7 +96,7 @@ describe('a guest in JavaScript', () => {
   let app: LoadedSnapshot;
   let slot: Slot;
   before(async () => {
-    app = await bench.freeze(await buildGuest('js-kitchen'));
+    app = await bench.freezeGuest('js-kitchen');
     slot = await newSlot(app);
     assert.deepEqual(await ask(slot, '/hello'), { body: 'hello from JavaScript\n', error: null });
   });
@@ -123,11 +123,11 @@ describe('a guest in JavaScript', () => {
 });
 
 test('the first requests to an engine may run over their limit, for V8 compiles on their time, but only once', async () => {
-  const app = await bench.freeze(await buildGuest('js-tiny'));
+  const app = await bench.freezeGuest('js-tiny');
   // A meter that has not seen this code.
   const cold = { ...environment, control: new ControlMemory(watchdog.links[1]) };
   const slot = await bench.newSlot(app, cold);
-  const spin = await bench.freeze(await buildGuest('js-kitchen'));
+  const spin = await bench.freezeGuest('js-kitchen');
   assert.equal(spin.manifest.codeDigest, app.manifest.codeDigest);
   slot.turn(spin);
   assertStopped(await ask(slot, '/spin', { cpuMs: 5 }), 5, 'the first');

@@ -15,6 +15,8 @@ import { SNAPSHOT_FORMAT, type Manifest } from '../../src/snapshot/manifest.ts';
 import { SnapshotStore } from '../../src/snapshot/store.ts';
 import { decodeComponent } from '../../src/wasm/link.ts';
 import { rewriteModule } from '../../src/wasm/rewrite.ts';
+import type { GuestName } from '../guests/build.ts';
+import { freezeGuest } from '../guests/frozen.ts';
 import { unsyncedOps } from '../snapshot/support.ts';
 import { World } from './world.ts';
 
@@ -47,6 +49,11 @@ export class Bench {
 
   async freeze(component: Uint8Array, options?: Parameters<typeof freeze>[2]): Promise<LoadedSnapshot> {
     return this.load(await freeze(component, this.store, options));
+  }
+
+  /** The guest as `freeze` freezes it, which is done once for all files of tests. */
+  async freezeGuest(name: GuestName): Promise<LoadedSnapshot> {
+    return this.loader.load(await freezeGuest(name, this.store));
   }
 
   load({ digest }: Frozen): LoadedSnapshot {
