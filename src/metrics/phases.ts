@@ -30,6 +30,9 @@ export const START_KINDS: Readonly<Record<StartKind, string>> = {
   load: 'the code had to be compiled first',
 };
 
+/** The place of each phase in `PHASE_NAMES`. */
+const INDEX = Object.fromEntries(PHASE_NAMES.map((phase, index) => [phase, index])) as Readonly<Record<Phase, number>>;
+
 const MICROSECONDS_PER_MILLISECOND = 1000;
 
 /** A monotonic clock in milliseconds, as `performance.now`. */
@@ -65,7 +68,7 @@ export class StartTimer {
   /** The time since the last mark was this phase. A second mark of a phase adds to it. */
   mark(phase: Exclude<Phase, 'total'>): void {
     const now = this.#now();
-    const index = PHASE_NAMES.indexOf(phase);
+    const index = INDEX[phase];
     const micros = (now - this.#last) * MICROSECONDS_PER_MILLISECOND;
     const before = this.#micros[index] ?? 0;
     this.#micros[index] = Number.isNaN(before) ? micros : before + micros;
@@ -79,7 +82,7 @@ export class StartTimer {
 
   /** The response head is there: sets `total`. */
   finish(): void {
-    this.#micros[PHASE_NAMES.indexOf('total')] = (this.#now() - this.#begun) * MICROSECONDS_PER_MILLISECOND;
+    this.#micros[INDEX.total] = (this.#now() - this.#begun) * MICROSECONDS_PER_MILLISECOND;
   }
 
   /** Microseconds of the phase at `index` of `PHASE_NAMES`, NaN when it did not happen. For recording without allocation. */
@@ -89,7 +92,7 @@ export class StartTimer {
 
   /** Microseconds of a phase, or undefined when it did not happen. */
   micros(phase: Phase): number | undefined {
-    const micros = this.microsAt(PHASE_NAMES.indexOf(phase));
+    const micros = this.microsAt(INDEX[phase]);
     return Number.isNaN(micros) ? undefined : micros;
   }
 
