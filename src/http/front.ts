@@ -66,6 +66,8 @@ export class Front {
   #idle: (() => void) | null = null;
   /** Requests in work, and those whose responses are still under way to their clients. */
   #total = 0;
+  /** Requests in work that have come in this turn of the event loop. */
+  #unwatched: Visit[] = [];
   /** Timers of finished requests, for the next ones. */
   readonly #timers: StartTimer[] = [];
 
@@ -165,11 +167,23 @@ export class Front {
     };
     if (hasBody(request)) void this.#serveWithBody(visit);
     else this.#serve(visit);
-    if (visit.isOver) return;
-    // Until here the event loop has not turned, and there was nothing to wait for.
-    writer.watch(() => visit.cutoff.clientGone());
-    visit.cutoff.setWall(found.route.limits.wallMs);
+    if (!visit.isOver) this.#watchSoon(visit);
   }
+
+  /** Many that wait for their turn are over in this one, in which neither their client nor a timer can be heard of. */
+  #watchSoon(visit: Visit): void {
+    if (this.#unwatched.push(visit) === 1) setImmediate(this.#watchAll);
+  }
+
+  readonly #watchAll = (): void => {
+    const visits = this.#unwatched;
+    this.#unwatched = [];
+    for (const { isOver, writer, cutoff, found } of visits) {
+      if (isOver) continue;
+      writer.watch(() => cutoff.clientGone());
+      cutoff.setWall(found.route.limits.wallMs);
+    }
+  };
 
   readonly #depart = (send: () => void): void => this.#guests.departures.depart(send);
 
