@@ -46,7 +46,7 @@ const mmapRaw = bind<[bigint, number, number, number, number, number]>(
 const mprotectRaw = bind<[bigint, number, number]>('int mprotect(uintptr_t addr, size_t len, int prot)');
 const madviseRaw = bind<[bigint, number, number]>('int madvise(uintptr_t addr, size_t len, int advice)');
 const ioctlRaw = bind<[number, number, BigUint64Array]>('int ioctl(int fd, ulong request, void* arg)');
-const getrusageRaw = bind<[number, BigInt64Array]>('int getrusage(int who, void* usage)');
+const getrusageRaw = bind<[number, number]>('int getrusage(int who, uintptr_t usage)');
 const getpagesizeRaw = bind<[]>('int getpagesize()');
 const memfdCreateRaw = bind<[string, number]>('int memfd_create(const char* name, uint flags)');
 const closeRaw = bind<[number]>('int close(int fd)');
@@ -144,15 +144,20 @@ export function memoryFile(bytes: Uint8Array): OpenFile | null {
 /** @returns what ioctl returned; negative when it failed. */
 export const ioctl = (fd: number, request: number, argument: BigUint64Array): number => ioctlRaw(fd, request, argument);
 
-/** `struct rusage` of 64-bit systems: 18 words. */
-const usage = new BigInt64Array(18);
-const MINOR_FAULTS = 8;
-const MAJOR_FAULTS = 9;
+/**
+ * `struct rusage` of 64-bit systems: 18 words of 64 bits, here in halves. Its address is known, since it is asked for at every
+ * restore: koffi takes a number more cheaply than an array. A buffer of its own is never moved, short arrays may be.
+ */
+const usage = new Uint32Array(new ArrayBuffer(18 * 8));
+let usageAddress: number | null = null;
+const MINOR_FAULTS = 8 * 2;
+const MAJOR_FAULTS = 9 * 2;
 
-/** Page faults of the calling thread since it began. */
+/** Page faults of the calling thread since it began, modulo 2³². */
 export function threadFaults(): number {
-  if (getrusageRaw(RUSAGE_THREAD, usage) !== 0) fail('getrusage');
-  return Number(usage[MINOR_FAULTS]) + Number(usage[MAJOR_FAULTS]);
+  usageAddress ??= Number(addressOf(usage.buffer));
+  if (getrusageRaw(RUSAGE_THREAD, usageAddress) !== 0) fail('getrusage');
+  return ((usage[MINOR_FAULTS] as number) + (usage[MAJOR_FAULTS] as number)) >>> 0;
 }
 
 /** The errno of the last failed call, by name. */

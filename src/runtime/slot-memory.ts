@@ -1,7 +1,7 @@
 import { ThawError, invariant } from '../errors.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { DirtyPages } from './dirty-pages.ts';
-import { copyPiece, type BaseLayer, type MemoryImage, type Piece } from './image.ts';
+import type { BaseLayer, MemoryImage, Patch } from './image.ts';
 import { addressOf, adviseSmallPages, dropPages, kernelPageBytes, mapFile, mapZeroes, threadFaults } from './libc.ts';
 import { MappingBudget, mappingsOfThread } from './mapping-budget.ts';
 
@@ -52,17 +52,20 @@ const RESTORES_UNTIL_MAPPED = 16;
 const MAX_MAPPED_RUNS = 256;
 const MAPPINGS_PER_RUN = 2;
 
-/** What brings private runs to an image, as long as its delta is kept: pieces of it. */
+/** What brings private runs to an image, as long as its delta is kept: views of it. */
 type Plan = {
   readonly image: MemoryImage;
   readonly delta: Buffer;
   readonly runs: readonly number[];
   readonly pages: number;
-  readonly pieces: readonly Piece[];
+  readonly patches: readonly Patch[];
 };
 
 /** A slot that two apps take in turn keeps the plans of both. One is some 10 KB. */
 const KEPT_PLANS = 2;
+
+/** A scan that was in vain costs as much as forty questions. */
+const WARY_REQUESTS = 40;
 
 /**
  * One linear memory of a slot. It outlives instances: V8 reserves 8 to 10 GB of address space for each Memory, so they
@@ -86,8 +89,12 @@ export class SlotMemory {
   #restores = 0;
   /** The pages that were private after the last restore, as byte offsets: from, to, from, to. Null when not known. */
   #known: readonly number[] | null = null;
-  /** Page faults that the thread had had when the guest began; null while none has run since the last restore. */
-  #faults: number | null = null;
+  /** Whether a guest has run since the last restore. */
+  #hasRun = false;
+  /** Page faults that the thread had had at some time at which exactly the pages in `#known` were private. */
+  #faults = 0;
+  /** Requests for which that is asked again right before the guest begins. */
+  #wary = 0;
   /** The last ones first. */
   #plans: readonly Plan[] = [];
   /** False once mapping a delta has failed. */
@@ -131,7 +138,10 @@ export class SlotMemory {
 
   /** A guest may write from now on, until the next restore. */
   begin(): void {
-    if (this.#known !== null) this.#faults ??= threadFaults();
+    this.#hasRun = true;
+    if (this.#known === null || this.#wary === 0) return;
+    this.#wary--;
+    this.#faults = threadFaults();
   }
 
   /**
@@ -146,7 +156,7 @@ export class SlotMemory {
     this.#restores = this.#image === image ? this.#restores + 1 : 0;
     const pages = this.#restoreTo(image, delta);
     this.#image = image;
-    this.#faults = null;
+    this.#hasRun = false;
     this.#privatePages = pages;
     return pages;
   }
@@ -291,7 +301,7 @@ export class SlotMemory {
     let plan = this.#plans.find((known) => known.image === image && known.runs === runs && known.delta === delta);
     if (plan === undefined && this.#image === image) plan = this.#newPlan(image, delta, runs);
     if (plan !== undefined) {
-      for (const piece of plan.pieces) copyPiece(bytes, piece);
+      for (const patch of plan.patches) bytes.set(patch.bytes, patch.at);
       return plan.pages;
     }
     let pages = 0;
@@ -309,7 +319,7 @@ export class SlotMemory {
     for (let index = 0; index < pageRuns.length; index += 2) {
       pages += (pageRuns[index + 1] as number) - (pageRuns[index] as number);
     }
-    const plan = { image, delta, runs, pages, pieces: image.piecesOf(pageRuns) };
+    const plan = { image, delta, runs, pages, patches: image.patchesOf(pageRuns) };
     this.#plans = [plan, ...this.#plans.slice(0, KEPT_PLANS - 1)];
     return plan;
   }
@@ -321,12 +331,17 @@ export class SlotMemory {
    * thread has had no fault while the guest ran, the private pages are those of before: most requests of a warm slot write
    * to the same pages as the one before. Source: Linux, mm/memory.c, mm_account_fault: every completed fault is counted,
    * those of system calls too.
+   *
+   * Nor are there many faults between two guests, so the thread is asked once a request, and not twice. When one was found in
+   * vain, for the thread has faults elsewhere, it is asked twice for a while.
    */
   #privateRuns(dirty: DirtyPages): readonly number[] {
     const known = this.#known;
-    if (known !== null && (this.#faults === null || this.#faults === threadFaults())) return known;
+    if (known !== null && (!this.#hasRun || this.#faults === threadFaults())) return known;
     const runs: number[] = [];
     dirty.scan(this.#mapAddress(), this.bytes.length, (from, to) => runs.push(from, to));
+    this.#faults = threadFaults();
+    this.#wary = WARY_REQUESTS;
     return runs;
   }
 
