@@ -161,7 +161,7 @@ const lifters = new WeakMap<WitType, LiftFlat>();
 export function flatLifter(type: WitType): LiftFlat {
   let found = lifters.get(type);
   if (found === undefined) {
-    const source = new Source();
+    const source = new Source(`lift-${type.kind}`);
     const flat = flatten(type).map((_, index) => source.evaluated(`flat[at + ${index}]`));
     source.add(`return ${liftHere(source, type, flat)};`);
     found = source.compile('abi, flat, at') as LiftFlat;

@@ -58,7 +58,7 @@ function once<Made>(make: () => Made): () => Made {
 const flatNames = ({ core }: LoweredShape): string[] => core.params.map((_, index) => `p${index}`);
 
 function compileImmediate(func: WitFunc, implementation: HostFunction, shape: LoweredShape): Bind<CoreFunction> {
-  const source = new Source();
+  const source = new Source(func.name);
   const flat = flatNames(shape);
   source.add(`return (${flat.join()}) => {`, 'guest.checkAborted();');
   if (shape.core.params.length === 0 && isNumber(func.result)) {
@@ -156,7 +156,7 @@ function compileWaiting(func: WitFunc, implementation: HostFunction, shape: Lowe
 }
 
 function compileAttempt(func: WitFunc, implementation: HostFunction, shape: LoweredShape): BindAttempt {
-  const source = new Source();
+  const source = new Source(func.name);
   source.add(`return (${flatNames(shape).join()}) => {`, 'guest.checkAborted();');
   const value = called(source, func, implementation, shape);
   source.add(`if (${value} instanceof Promise) { begin(${value}); return 0; }`);
@@ -166,7 +166,7 @@ function compileAttempt(func: WitFunc, implementation: HostFunction, shape: Lowe
 }
 
 function compileFinish(func: WitFunc, shape: LoweredShape): BindFinish {
-  const source = new Source();
+  const source = new Source(func.name);
   source.add(`return (${flatNames(shape).join()}) => {`);
   const value = source.evaluated('end()');
   lowerResult(source, func.result, shape, value);

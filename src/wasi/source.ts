@@ -8,9 +8,15 @@
  * What goes into the text is from the WIT of thaw's own interfaces, and nothing else: see `quoted`.
  */
 export class Source {
+  readonly #title: string;
   readonly #lines: string[] = [];
   readonly #constants: unknown[] = [];
   #names = 0;
+
+  /** @param title what profiles and stacks call the code */
+  constructor(title: string) {
+    this.#title = title;
+  }
 
   /** @returns the name by which the code knows a value from outside */
   constant(value: unknown): string {
@@ -44,7 +50,7 @@ export class Source {
   /** @param parameters what the code is a function of @returns the function whose body has been added */
   compile(parameters: string): (...values: never[]) => unknown {
     const names = this.#constants.map((_, index) => `$${index}`);
-    const text = `'use strict';\nreturn (${parameters}) => {\n${this.#lines.join('\n')}\n};`;
+    const text = `'use strict';\nreturn (${parameters}) => {\n${this.#lines.join('\n')}\n};\n//# sourceURL=${this.#title}`;
     // oxlint-disable-next-line no-new-func, typescript/no-implied-eval -- see above: no text of anybody else's is in it
     return new Function(...names, text)(...this.#constants) as (...values: never[]) => unknown;
   }

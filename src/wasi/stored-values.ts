@@ -247,7 +247,7 @@ const storers = new WeakMap<WitType, Store>();
 export function loader(type: WitType): Load {
   let found = loaders.get(type);
   if (found === undefined) {
-    const source = new Source();
+    const source = new Source(`load-${type.kind}`);
     source.add('const view = abi.view;');
     const value = loadHere(source, type, { view: 'view', at: 'at', offset: 0 });
     source.add(`return ${value};`);
@@ -261,7 +261,7 @@ export function loader(type: WitType): Load {
 export function storer(type: WitType): Store {
   let found = storers.get(type);
   if (found === undefined) {
-    const source = new Source();
+    const source = new Source(`store-${type.kind}`);
     source.add('let view = abi.view;');
     storeHere(source, type, { view: 'view', at: 'at', offset: 0 }, 'value');
     found = source.compile('abi, at, value') as Store;

@@ -15,7 +15,7 @@ const violation = { code: 'ABI_VIOLATION' };
 
 /** Lowers a value of a type that becomes one core value. */
 function lowered(type: WitType, abi: Abi, value: unknown): number | bigint {
-  const source = new Source();
+  const source = new Source('lower');
   source.add(`return ${lower(source, type, 'value')};`);
   const compiled = source.compile('abi, value') as (abi: Abi, value: unknown) => number | bigint;
   return compiled(abi, value);
@@ -233,6 +233,6 @@ suite('resources', () => {
 
   test('a host function cannot return a borrow', () => {
     assert.throws(() => storer(borrow), { code: 'INTERNAL' });
-    assert.throws(() => lower(new Source(), borrow, 'value'), { code: 'INTERNAL' });
+    assert.throws(() => lower(new Source('lower'), borrow, 'value'), { code: 'INTERNAL' });
   });
 });
