@@ -48,7 +48,7 @@ async function freezeInto(directory: string, name: GuestName, component: Uint8Ar
 }
 
 /**
- * Puts the snapshot of a guest into a store. Freezing one with an engine takes a second of work, and two dozen files of
+ * Puts the snapshot of a guest into a store. Freezing one with an engine takes a second of work, and fifteen files of
  * tests begin with it: it is done once for each state of the sources.
  */
 export async function freezeGuest(name: GuestName, store: SnapshotStore): Promise<Digest> {
