@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /** What a route did fades: after so long, a third of it is left. */
 const MEMORY_MS = 30_000;
 

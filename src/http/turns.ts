@@ -1,3 +1,5 @@
+import { performance } from 'node:perf_hooks';
+
 /**
  * Guests that start in one turn of the event loop may take so long together; those beyond wait for the next, which looks at
  * the sockets first. Enough for some ten requests of an app that answers with a page, so that a busy thread does not turn

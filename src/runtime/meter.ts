@@ -1,3 +1,4 @@
+import { performance } from 'node:perf_hooks';
 import { ColdCode } from './cold-code.ts';
 import { CONTROL_CLOCK, CONTROL_CLOSED, CONTROL_DEADLINE, CONTROL_SEGMENT } from './control.ts';
 import { invariant } from '../errors.ts';

@@ -1,3 +1,4 @@
+import process from 'node:process';
 import type { HostInterface } from './host.ts';
 import { Pollable, type Waitable } from './io.ts';
 

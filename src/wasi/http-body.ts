@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { Allowance } from './allowance.ts';
 import type { ErrorCode } from './http-error.ts';
 import type { Fields } from './http-fields.ts';

@@ -1,3 +1,4 @@
+import { Buffer } from 'node:buffer';
 import { ThawError } from '../errors.ts';
 import { Allowance } from './allowance.ts';
 import { HostResource } from './handles.ts';
