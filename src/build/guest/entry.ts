@@ -43,23 +43,29 @@ function responseOf(value: unknown): Response {
   throw new TypeError(`fetch must return a Response, but it returned ${String(value)}`);
 }
 
-/** A handler that returns a Response, and no promise of one, is answered without a turn of the event loop. */
-function answer(handler: Handler, env: Record<string, string>, event: EngineFetchEvent): Response | Promise<Response> {
-  try {
-    const returned = handler.fetch(event.request, env, { waitUntil: (work) => event.waitUntil(work) });
-    if (returned instanceof Response) return returned;
-    return Promise.resolve(returned).then(responseOf).catch(failed);
-  } catch (error) {
-    return failed(error);
-  }
-}
+/** Not made for each request: an instance serves one. */
+let current: EngineFetchEvent;
+const context: Context = { waitUntil: (work) => current.waitUntil(work) };
 
 /** An app that registered a listener itself is left alone. */
 if (endInitialisation() === 0) {
   const handler: unknown = 'default' in app ? app.default : undefined;
   if (!isHandler(handler)) throw new Error('thaw:no-handler');
   const env = environment();
-  addEventListener('fetch', (event) => event.respondWith(answer(handler, env, event)));
+  // All in one function, and no `instanceof` where there is a Response: the engine interprets this, at 1 µs for each.
+  addEventListener('fetch', (event) => {
+    current = event;
+    let answer: Response | Promise<Response>;
+    try {
+      const returned = handler.fetch(event.request, env, context) as Partial<object> | null | undefined;
+      // A handler that returns a Response, and no promise of one, is answered without a turn of the event loop.
+      if (returned?.constructor === Response) answer = returned as Response;
+      else answer = Promise.resolve(returned).then(responseOf).catch(failed);
+    } catch (error) {
+      answer = failed(error);
+    }
+    event.respondWith(answer);
+  });
 }
 
 // Read, and taken off, by the build: an app whose top level awaits for ever never gets here, and Wizer would not mind.
