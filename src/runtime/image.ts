@@ -109,8 +109,7 @@ export class MemoryImage {
   patchesOf(runs: readonly number[]): Patch[] {
     const patches: Patch[] = [];
     const add = ({ source, from, at, to }: Piece): void => {
-      const bytes = source === null ? new Uint8Array(to - at) : source.subarray(from, from + to - at);
-      patches.push({ at, bytes });
+      patches.push({ at, to, bytes: source === null ? null : source.subarray(from, from + to - at) });
     };
     for (let index = 0; index < runs.length; index += 2) {
       this.#forEachPiece(runs[index] as number, runs[index + 1] as number, add);
@@ -156,8 +155,14 @@ type Piece = {
   readonly to: number;
 };
 
-/** The same for `memory.set(bytes, at)`, which is the cheapest way to copy some pages: 20 ns less than `Buffer.copy`. */
-export type Patch = { readonly at: number; readonly bytes: Uint8Array };
+/** The same as a view, null for zeroes. */
+export type Patch = { readonly at: number; readonly to: number; readonly bytes: Uint8Array | null };
+
+/** `TypedArray.set` is the cheapest way to copy some pages: it takes 20 ns less than `Buffer.copy`. */
+export function applyPatch(memory: Buffer, { at, to, bytes }: Patch): void {
+  if (bytes === null) memory.fill(0, at, to);
+  else memory.set(bytes, at);
+}
 
 function copyPiece(memory: Buffer, { source, from, at, to }: Piece): void {
   if (source === null) memory.fill(0, at, to);

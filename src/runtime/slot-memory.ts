@@ -1,7 +1,7 @@
 import { ThawError, invariant } from '../errors.ts';
 import { IMAGE_PAGE_BYTES, WASM_PAGE_BYTES } from '../snapshot/manifest.ts';
 import type { DirtyPages } from './dirty-pages.ts';
-import type { BaseLayer, MemoryImage, Patch } from './image.ts';
+import { applyPatch, type BaseLayer, type MemoryImage, type Patch } from './image.ts';
 import { addressOf, adviseSmallPages, dropPages, kernelPageBytes, mapFile, mapZeroes, threadFaults } from './libc.ts';
 import { MappingBudget, mappingsOfThread } from './mapping-budget.ts';
 
@@ -138,6 +138,8 @@ export class SlotMemory {
 
   /** A guest may write from now on, until the next restore. */
   begin(): void {
+    // What the guest has written since the first time would be taken for known.
+    if (this.#hasRun) return;
     this.#hasRun = true;
     if (this.#known === null || this.#wary === 0) return;
     this.#wary--;
@@ -301,7 +303,7 @@ export class SlotMemory {
     let plan = this.#plans.find((known) => known.image === image && known.runs === runs && known.delta === delta);
     if (plan === undefined && this.#image === image) plan = this.#newPlan(image, delta, runs);
     if (plan !== undefined) {
-      for (const patch of plan.patches) bytes.set(patch.bytes, patch.at);
+      for (const patch of plan.patches) applyPatch(bytes, patch);
       return plan.pages;
     }
     let pages = 0;
@@ -338,6 +340,8 @@ export class SlotMemory {
   #privateRuns(dirty: DirtyPages): readonly number[] {
     const known = this.#known;
     if (known !== null && (!this.#hasRun || this.#faults === threadFaults())) return known;
+    // Until all of it is restored: whatever throws on the way, the next restore looks again.
+    this.#known = null;
     const runs: number[] = [];
     dirty.scan(this.#mapAddress(), this.bytes.length, (from, to) => runs.push(from, to));
     this.#faults = threadFaults();

@@ -316,6 +316,50 @@ for (const tier of ['scan', 'pagemap'] as const) {
       }
     });
 
+    test('what a guest wrote is gone after a restore that failed on the way and one that did not', () => {
+      // Each time the list of what to copy is made anew, and fails; without a look at the pages then, page 20 stays.
+      for (let time = 0; time < 20; time++) {
+        const own = new TestImage(SPECS.onBase);
+        const memory = new SlotMemory(PAGES, createRestorer(tier));
+        memory.restore(own.image);
+        for (let round = 0; round < 5; round++) {
+          write(memory, 10 * IMAGE_PAGE_BYTES, 1);
+          memory.restore(own.image);
+        }
+        write(memory, 20 * IMAGE_PAGE_BYTES, 1);
+        own.image.patchesOf = () => {
+          throw new RangeError('Array buffer allocation failed');
+        };
+        assert.throws(() => memory.restore(own.image), RangeError);
+        Reflect.deleteProperty(own.image, 'patchesOf');
+        memory.restore(own.image);
+        assertHolds(memory, own, `time ${time}`);
+      }
+    });
+
+    test('what a guest wrote before `begin` was called again is gone', () => {
+      const memory = restored();
+      memory.begin();
+      memory.restore(image);
+      write(memory, 20 * IMAGE_PAGE_BYTES, 1);
+      memory.begin();
+      memory.restore(image);
+      assertHolds(memory, named('onBase'), 'begun twice');
+    });
+
+    test('pages that are to be zero again keep no buffer', () => {
+      const { image: zeroes } = new TestImage({ pages: PAGES, base: { seed: 3, pages: 37 } });
+      const patches = zeroes.patchesOf([30, 40, 100, 130]);
+      const kept = patches.map(({ at, to, bytes }) =>
+        [at, to, bytes?.length ?? 0].map((end) => end / IMAGE_PAGE_BYTES),
+      );
+      assert.deepEqual(kept, [
+        [30, 37, 7],
+        [37, 40, 0],
+        [100, 130, 0],
+      ]);
+    });
+
     test('pages of a base that is only read are not copied', { skip: kernelPageBytes() !== 4096 }, () => {
       const memory = restored();
       let sum = 0;
