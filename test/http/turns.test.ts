@@ -74,10 +74,32 @@ function spin(): void {
 }
 
 suite('turns of guests', () => {
-  test('short ones start at once, and those of a turn that is over wait for the next', () => {
+  test('one that comes alone starts at once; the others of its turn when the sockets have been read', () => {
+    const loop = new Loop();
+    for (let guest = 0; guest < 3; guest++) loop.come(1, SHORT_MS);
+    assert.equal(loop.run(0).length, 1);
+    assert.equal(loop.run(1).length, 3);
+    loop.run(1);
+    assert.ok(loop.isQuiet);
+  });
+
+  test('after a turn in which several came, the first of the next is not taken for one that is alone', () => {
+    const loop = new Loop();
+    loop.come(1, SHORT_MS);
+    loop.come(1, SHORT_MS);
+    loop.run(1);
+    loop.come(2, SHORT_MS);
+    assert.equal(loop.run(0), '11');
+    assert.equal(loop.run(1), '112');
+    loop.run(1);
+    loop.come(3, SHORT_MS);
+    assert.equal(loop.run(0), '1123', 'the last turn had one');
+  });
+
+  test('those of a turn that is over wait for the next', () => {
     const loop = new Loop();
     for (let guest = 0; guest < 12; guest++) loop.come(1, SHORT_MS);
-    assert.equal(loop.started.length, 8);
+    assert.equal(loop.run(1).length, 9);
     assert.equal(loop.run(1).length, 12);
     loop.run(1);
     assert.ok(loop.isQuiet);
