@@ -66,11 +66,14 @@ function tell(report: Report, results: ReadonlyMap<Case, readonly TurnMeasuremen
 
 function holdAgainstTargets(report: Report, results: ReadonlyMap<Case, readonly TurnMeasurements[]>): void {
   for (const [wanted, rounds] of results) {
-    if (wanted.guest !== 'js-hello' || wanted.tier !== 'scan') continue;
+    if (!wanted.guest.startsWith('js-') || wanted.tier !== 'scan') continue;
     const restore = spreadOf(medians(rounds, 'restore')).median;
+    const what = `${wanted.guest}: restore after a request, p50`;
+    report.target({ what, value: restore, bound: 'at most', limit: 60, unit: ' µs' });
+    // Of the form of app that the limit was found with. What stands before an app that exports its handler costs some more.
+    if (wanted.guest !== 'js-listener') continue;
     const pages = spreadOf(rounds.map(({ pagesPerRestore }) => pagesPerRestore)).median;
-    report.target({ what: 'restore after a request, p50', value: restore, bound: 'at most', limit: 60, unit: ' µs' });
-    report.target({ what: 'pages copied back', value: pages, bound: 'at most', limit: 68, unit: '' });
+    report.target({ what: `${wanted.guest}: pages copied back`, value: pages, bound: 'at most', limit: 68, unit: '' });
   }
 }
 

@@ -11,9 +11,18 @@ import { createHost } from '../../src/wasi/index.ts';
 import { serve } from './call.ts';
 import { Variants, type BenchStore } from './snapshots.ts';
 
-/** The kinds of guest that are restored: an engine of 10 MiB, a Wizer-initialised module, and one of a single page. */
-export const GUEST_KINDS = ['js-hello', 'core-sieve', 'two'] as const;
+/**
+ * The kinds of guest that are restored: an engine of 10 MiB with an app of either form, a Wizer-initialised module, and one
+ * of a single page.
+ */
+export const GUEST_KINDS = ['js-hello', 'js-listener', 'core-sieve', 'two'] as const;
 export type GuestKind = (typeof GUEST_KINDS)[number];
+
+/** Their apps, in bench/apps. */
+const JS_APPS: readonly (readonly [GuestKind, string])[] = [
+  ['js-hello', 'hello'],
+  ['js-listener', 'listener'],
+];
 
 /** What each guest is asked for. */
 const PATH = '/x';
@@ -34,10 +43,12 @@ export function parseCase(guest: unknown, tier: unknown): { readonly guest: Gues
 /** Freezes every kind of guest, and another app of the same code for each. */
 export async function freezeKinds(snapshots: BenchStore): Promise<void> {
   const { store } = snapshots;
-  const hello = await snapshots.buildApp('hello');
   const constants = await snapshots.buildApp('constants');
-  await store.setRef('js-hello', hello.digest, 'a bench');
-  await store.setRef(`js-hello${OTHER}`, constants.digest, 'a bench');
+  for (const [kind, app] of JS_APPS) {
+    const { digest } = await snapshots.buildApp(app);
+    await store.setRef(kind, digest, 'a bench');
+    await store.setRef(`${kind}${OTHER}`, constants.digest, 'a bench');
+  }
   await freezeText(snapshots, 'core-sieve', await snapshots.freezeWat('sieve', { initFunc: 'initialise' }), 'prime');
   await freezeText(snapshots, 'two', await snapshots.freezeWat('two'), 'two modules');
 }
